@@ -1,0 +1,51 @@
+/*  log - structured lines, logfmt or JSON
+
+        time=2026-01-31T12:00:00.123Z level=info node=m1 actor=election msg="became leader" term=4
+
+    A line is one write, so lines of several threads and processes never mix.
+    Thread-safe; a log may be shared by all actors of a node. Repeated lines are
+    the caller's business: log once, at the layer that decides.
+*/
+#pragma once
+
+#include "runtime/record.h"
+
+typedef enum { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR } log_level_t;
+
+typedef struct log log_t;
+
+/*  fd is borrowed. json chooses JSON lines. node names the node in each line. */
+log_t *log_new (int fd, bool json, log_level_t level, const char *node);
+void log_destroy (log_t **self_p);
+bool log_enabled (const log_t *self, log_level_t level);
+
+typedef struct {
+    const char *key;
+    enum { LOG_FIELD_TEXT, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_REAL, LOG_FIELD_KEY } type;
+    union {
+        const char *text;
+        int64_t i;
+        uint64_t u;
+        double real;
+        const record_key_t *node;
+    };
+} log_field_t;
+
+#define LOG_TEXT(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_TEXT, .text = (v) })
+#define LOG_INT(k, v)  ((log_field_t){ .key = k, .type = LOG_FIELD_INT, .i = (int64_t) (v) })
+#define LOG_UINT(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_UINT, .u = (uint64_t) (v) })
+#define LOG_REAL(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_REAL, .real = (v) })
+/*  A node's key, shown by its first 8 hex digits. */
+#define LOG_NODE(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_KEY, .node = (v) })
+
+/*  msg says what happened in a few constant words; what varies is in the fields:
+        log_info (log, "became leader", LOG_UINT ("term", term), LOG_TEXT ("site", site)); */
+void log_write (log_t *self, log_level_t level, const char *actor, const char *msg,
+                const log_field_t *fields, size_t count);
+#define log_at(log, level, msg, ...)                                                               \
+    log_write (log, level, NULL, msg, (const log_field_t[]){ { 0 }, ##__VA_ARGS__ } + 1,           \
+               sizeof ((const log_field_t[]){ { 0 }, ##__VA_ARGS__ }) / sizeof (log_field_t) - 1)
+#define log_debug(log, msg, ...)   log_at (log, LOG_DEBUG, msg, ##__VA_ARGS__)
+#define log_info(log, msg, ...)    log_at (log, LOG_INFO, msg, ##__VA_ARGS__)
+#define log_warning(log, msg, ...) log_at (log, LOG_WARNING, msg, ##__VA_ARGS__)
+#define log_error(log, msg, ...)   log_at (log, LOG_ERROR, msg, ##__VA_ARGS__)
