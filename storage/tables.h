@@ -1,0 +1,67 @@
+/*  tables - the cluster's state as ordered key/value tables
+
+    A small set of named tables, each an ordered map from bytes to bytes, with
+    one writer and any number of snapshot readers that block nobody. Two
+    backings: LMDB (production) and memory (simulator and unit tests); they
+    behave alike.
+
+    Caveats. A transaction belongs to the thread that began it. A reader sees
+    the state of its beginning and pins those pages: end it before waiting for
+    anything. Pointers that a read returns are valid until its transaction ends
+    (or, in a write transaction, until its next write).
+
+    Durability (LMDB): a commit is on disk when it returns, or rolled back whole
+    by the next open (MDB_NOMETASYNC: the last commit may be lost by a power
+    failure, never torn). The ledger stores its applied index in the same
+    transaction, so what is lost is applied again from the Raft log.
+*/
+#pragma once
+
+#include "runtime/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct tables tables_t;
+typedef struct tables_txn tables_txn_t;
+
+typedef struct {
+    const void *data;
+    size_t size;
+} slice_t;
+
+/*  names: the tables, addressed by their position. Created where missing. -1/NULL
+    with an error that names the directory and what to do (rights, space, a second
+    process). dir is created if its parent exists. */
+tables_t *tables_open (const char *dir, size_t map_size, const char *const *names, size_t count,
+                       nexus_error_t *error);
+tables_t *tables_open_memory (const char *const *names, size_t count);
+void tables_close (tables_t **self_p);
+
+/*  One writer at a time (a second waits). NULL with an error when the backing refuses. */
+tables_txn_t *tables_begin (tables_t *self, bool write, nexus_error_t *error);
+/*  Ends it and makes it so. On failure nothing of it remains; after a failed
+    commit the tables refuse every further write (the disk lied). */
+int tables_commit (tables_txn_t **txn_p, nexus_error_t *error);
+/*  Ends it and forgets it; the way to end a reader. */
+void tables_abort (tables_txn_t **txn_p);
+
+/*  False if there is no such key. Keys: 1 to 500 bytes. */
+bool tables_get (tables_txn_t *txn, size_t table, slice_t key, slice_t *ret_value);
+int tables_put (tables_txn_t *txn, size_t table, slice_t key, slice_t value, nexus_error_t *error);
+/*  True if it was there. */
+bool tables_delete (tables_txn_t *txn, size_t table, slice_t key);
+
+/*  Visits, in order of key, every entry whose key begins with prefix and is not
+    below from (either may be empty), until visit returns false. visit must not
+    write. Returns the number visited. */
+size_t tables_each (tables_txn_t *txn, size_t table, slice_t prefix, slice_t from,
+                    bool (*visit) (void *context, slice_t key, slice_t value), void *context);
+
+size_t tables_count (tables_txn_t *txn, size_t table);
+
+/*  Bytes used and the limit, for metrics and refusal at 80 %. */
+void tables_usage (tables_t *self, size_t *ret_used, size_t *ret_limit);
+
+#define SLICE(text) ((slice_t){ (text), strlen (text) })
