@@ -11,26 +11,7 @@
 
 #include <stddef.h>
 
-typedef enum {
-    NEXUS_OK = 0,
-    NEXUS_INVALID,     /* the input is wrong and will stay wrong */
-    NEXUS_NOT_FOUND,   /* no such job, worker, file, table ... */
-    NEXUS_EXISTS,      /* it is there already */
-    NEXUS_DENIED,      /* the caller's key, token or role does not allow it */
-    NEXUS_CONFLICT,    /* somebody else was faster: read again, then retry */
-    NEXUS_EXHAUSTED,   /* a limit is reached: memory, disk, queue, quota */
-    NEXUS_UNAVAILABLE, /* no leader, no connection, shutting down: retry later */
-    NEXUS_DEADLINE,    /* the deadline passed; the outcome is unknown */
-    NEXUS_CORRUPT,     /* stored bytes are not what was written */
-    NEXUS_IO,          /* the operating system refused; the text has errno's words */
-    NEXUS_CANCELLED,   /* somebody asked for it to stop */
-    NEXUS_CODES
-} nexus_code_t;
-
-typedef struct {
-    nexus_code_t code;
-    char text[500];
-} nexus_error_t;
+#include "runtime/nexus_error.h" /* nexus_code_t and nexus_error_t are public */
 
 /*  Fills *error (unless NULL) and returns -1, so that a failing function ends
     in `return nexus_error_set (...)`. */
