@@ -1,0 +1,282 @@
+/*  cluster - masters, workers, and what they tell each other
+
+    Messages between the control plane's actors. Ids: 80-119.
+*/
+#pragma once
+
+#include "actors/protocol/job.h"
+#include "runtime/message.h"
+
+/* clang-format off */
+
+/*  ---- nodes, as the ledger keeps them ------------------------------------ */
+
+#define WORKER_STATES(E) \
+    E (WORKER_ACTIVE, "active") \
+    E (WORKER_DRAINING, "draining") /* takes no new work; its tasks move */ \
+    E (WORKER_LOST, "lost")         /* not heard of; its tasks were taken away */
+RECORD_ENUM (worker_state, WORKER_STATES)
+
+#define WORKER(F) \
+    F (KEY, key, _, .doc = "Its CURVE public key: its identity.") \
+    F (STRING, name, _, .flags = RECORD_COLUMN, .min = 1, .max = 63, .doc = "Unique in the cluster.") \
+    F (STRING, site, _, .flags = RECORD_COLUMN, .max = 63, .doc = "Where it stands.") \
+    F (ENUM, state, worker_state, .flags = RECORD_COLUMN, .doc = "What the cluster makes of it.") \
+    F (STRING, reason, _, .max = 200, .doc = "Why it is in that state.") \
+    F (RECORD, resources, resources, .doc = "What it offers.") \
+    F (STRING, lane, _, .max = 200, .doc = "Endpoint of its data lane, tcp://ADDRESS:PORT; empty: it hosts no aggregators.") \
+    F (MAP, labels, _, .max = 64, .doc = "As its configuration says.") \
+    F (BYTES, certificate, _, .max = 1024, .doc = "Its membership, signed by the cluster's root.") \
+    F (INT, enrolled_ms, _, .unit = "ms since 1970", .doc = "When it joined.")
+RECORD_DECLARE (worker, WORKER)
+
+#define MASTER(F) \
+    F (KEY, key, _, .doc = "Its CURVE public key: its identity.") \
+    F (STRING, name, _, .flags = RECORD_COLUMN, .min = 1, .max = 63, .doc = "Unique in the cluster.") \
+    F (STRING, endpoint, _, .max = 200, .doc = "tcp://ADDRESS:PORT of its link.") \
+    F (STRING, api, _, .flags = RECORD_COLUMN, .max = 200, .doc = "https://ADDRESS:PORT of its API.")
+RECORD_DECLARE (master, MASTER)
+
+/*  A join token: only its public key is stored. */
+#define TOKEN(F) \
+    F (KEY, key, _, .doc = "Public key of the token.") \
+    F (STRING, site, _, .max = 63, .doc = "Site that its bearer joins; empty: any.") \
+    F (UINT, uses, _, .doc = "Nodes that may still join with it.") \
+    F (INT, not_after_ms, _, .unit = "ms since 1970", .doc = "When it ends.")
+RECORD_DECLARE (token, TOKEN)
+
+/*  ---- consensus, seen from the other actors of a master -------------------- */
+
+/*  To "election" on any master, as a request: append this command to the log.
+    The reply is a proposed record, once a majority has it on disk and the
+    ledger has applied it, or a failure: the command's own (applied, but refused),
+    or NEXUS_UNAVAILABLE (no leader: not appended) or NEXUS_DEADLINE (unknown). */
+#define PROPOSE(F) \
+    F (BYTES, command, _, .min = 2, .max = 1048576, .doc = "See command.h.")
+RECORD_DECLARE (propose, PROPOSE)
+
+#define PROPOSED(F) \
+    F (UINT, index, _, .doc = "Log index at which it was applied.") \
+    F (STRING, value, _, .max = 200, .doc = "What applying it yielded: a job's id ...")
+RECORD_DECLARE (proposed, PROPOSED)
+
+/*  From "election" to a local actor that sent it a leadership_subscribe: at
+    once and whenever it changes. */
+#define LEADERSHIP_SUBSCRIBE(F) F (BOOL, on, _, .def = "true", .doc = "False: no more.")
+RECORD_DECLARE (leadership_subscribe, LEADERSHIP_SUBSCRIBE)
+#define LEADERSHIP(F) \
+    F (UINT, term, _, .doc = "Raft term.") \
+    F (KEY, leader, _, .doc = "The leader's key; zero: none known.") \
+    F (BOOL, leading, _, .doc = "This master leads, and has applied all entries of earlier terms.") \
+    F (UINT, commit, _, .doc = "Commit index.") \
+    F (UINT, last, _, .doc = "Last index of the log.")
+RECORD_DECLARE (leadership, LEADERSHIP)
+
+/*  From "election" to "ledger", in order, each index once per start of the ledger;
+    the ledger answers each with an applied. Before the first apply the election
+    asks where to begin: an apply without entries. */
+#define APPLY_ENTRY(F) \
+    F (UINT, index, _, .doc = "Log index.") \
+    F (UINT, term, _, .doc = "Its term.") \
+    F (BYTES, command, _, .max = 1048576, .doc = "Empty: a leader's no-op.")
+RECORD_DECLARE (apply_entry, APPLY_ENTRY)
+#define APPLY(F) F (RECORDS, entries, apply_entry, .max = 65536, .doc = "Ascending, without gaps.")
+RECORD_DECLARE (apply, APPLY)
+#define APPLY_RESULT(F) \
+    F (UINT, index, _, .doc = "Log index.") \
+    F (UINT, code, _, .doc = "A nexus_code_t; 0: done.") \
+    F (STRING, text, _, .max = 500, .doc = "Error text, or what applying yielded.")
+RECORD_DECLARE (apply_result, APPLY_RESULT)
+#define APPLIED(F) \
+    F (UINT, index, _, .doc = "Everything up to here is applied.") \
+    F (RECORDS, results, apply_result, .max = 65536, .doc = "One for each entry.")
+RECORD_DECLARE (applied, APPLIED)
+
+/*  From "ledger" to a local actor that sent it a ledger_subscribe, after each batch. */
+#define LEDGER_SUBSCRIBE(F) F (BOOL, on, _, .def = "true", .doc = "False: no more.")
+RECORD_DECLARE (ledger_subscribe, LEDGER_SUBSCRIBE)
+#define LEDGER_CHANGED(F) \
+    F (UINT, index, _, .doc = "Applied index.") \
+    F (UINT, tables, _, .doc = "Bit t: table t changed.")
+RECORD_DECLARE (ledger_changed, LEDGER_CHANGED)
+
+/*  ---- workers and masters -------------------------------------------------- */
+
+/*  A joiner's request to "registry" on any master. The reply is enrolled. */
+#define ENROL(F) \
+    F (KEY, key, _, .doc = "The public key that the node will use.") \
+    F (STRING, name, _, .min = 1, .max = 63, .doc = "Its name.") \
+    F (STRING, site, _, .max = 63, .doc = "Its site.")
+RECORD_DECLARE (enrol, ENROL)
+#define ENROLLED(F) \
+    F (BYTES, certificate, _, .max = 1024, .doc = "Membership, signed by the cluster's root.")
+RECORD_DECLARE (enrolled, ENROLLED)
+
+/*  From a worker's "agent" to "registry" on every master, every heartbeat interval. */
+#define HEARTBEAT(F) \
+    F (STRING, name, _, .max = 63, .doc = "Its name.") \
+    F (STRING, site, _, .max = 63, .doc = "Its site.") \
+    F (UINT, session, _, .doc = "Chosen at random at each start of the worker.") \
+    F (RECORD, resources, resources, .doc = "What it offers.") \
+    F (STRING, lane, _, .max = 200, .doc = "Endpoint of its data lane, or empty.") \
+    F (MAP, labels, _, .max = 64, .doc = "Labels.") \
+    F (REAL, load, _, .doc = "The machine's load average over a minute.")
+RECORD_DECLARE (heartbeat, HEARTBEAT)
+
+/*  What a worker knows of a task and of an aggregator. */
+#define TASK_STATE(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (UINT, rank, _, .doc = "Rank.") \
+    F (UINT, attempt, _, .doc = "Of the order that it follows.") \
+    F (ENUM, phase, task_phase, .doc = "assigned, running, succeeded, failed, stopped.") \
+    F (KEY, key, _, .doc = "Of the running process.") \
+    F (INT, pid, _, .doc = "Of the running process.") \
+    F (INT, exit_code, _, .doc = "128 + n: signal n.") \
+    F (STRING, reason, _, .max = 200, .doc = "Text.") \
+    F (UINT, bytes_pushed, _, .doc = "To the aggregators so far.") \
+    F (UINT, bytes_pulled, _, .doc = "From the aggregators so far.")
+RECORD_DECLARE (task_state, TASK_STATE)
+#define SHARD_STATE(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (UINT, index, _, .doc = "Which shard.") \
+    F (UINT, generation, _, .doc = "Of the order that it follows.") \
+    F (BOOL, ready, _, .doc = "It serves.")
+RECORD_DECLARE (shard_state, SHARD_STATE)
+
+#define METRIC_REPORT(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (RECORD, point, metric_point, .doc = "The value.")
+RECORD_DECLARE (metric_report, METRIC_REPORT)
+
+/*  From a worker's "agent" to "scheduler" on every master: at each change and every heartbeat interval. */
+#define WORKER_REPORT(F) \
+    F (UINT, session, _, .doc = "As in the heartbeat.") \
+    F (UINT, assignment, _, .doc = "Version of the assignment that it follows; 0: none since its start.") \
+    F (RECORDS, tasks, task_state, .max = 4096, .doc = "Every task that it has or had since its assignment named it.") \
+    F (RECORDS, shards, shard_state, .max = 4096, .doc = "Every aggregator.") \
+    F (RECORDS, points, metric_report, .max = 4096, .doc = "Metric values not reported before; repeated until a metrics_stored names them.")
+RECORD_DECLARE (worker_report, WORKER_REPORT)
+/*  From the leader's "scheduler": the metric points of a report are in the ledger. */
+#define METRICS_STORED(F) \
+    F (RECORDS, points, metric_report, .max = 4096, .doc = "Which.")
+RECORD_DECLARE (metrics_stored, METRICS_STORED)
+
+/*  A group as its members and its aggregators see it. */
+#define GROUP_MEMBER(F) \
+    F (UINT, rank, _, .doc = "Rank.") \
+    F (UINT, attempt, _, .doc = "Incarnation of the rank.") \
+    F (KEY, key, _, .doc = "Key of its process; zero: not running now.") \
+    F (BOOL, done, _, .doc = "It has succeeded and contributes no more.")
+RECORD_DECLARE (group_member, GROUP_MEMBER)
+#define GROUP_SHARD(F) \
+    F (UINT, index, _, .doc = "Which shard.") \
+    F (UINT, generation, _, .doc = "Incarnation of the shard.") \
+    F (KEY, node, _, .doc = "Key of the worker that hosts it.") \
+    F (STRING, endpoint, _, .max = 200, .doc = "That worker's data lane.") \
+    F (BOOL, ready, _, .doc = "It serves.")
+RECORD_DECLARE (group_shard, GROUP_SHARD)
+#define GROUP_VIEW(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (UINT, epoch, _, .doc = "Views with a higher epoch replace this one; of equal epochs the later version.") \
+    F (UINT, version, _, .doc = "Ledger index that this view was taken at.") \
+    F (BOOL, complete, _, .doc = "Every rank runs (or is done) and every shard serves.") \
+    F (RECORD, aggregation, aggregation, .doc = "As the job says.") \
+    F (RECORDS, members, group_member, .max = 4096, .doc = "By rank; as many as the world's size.") \
+    F (RECORDS, shards, group_shard, .max = 1024, .doc = "By index.")
+RECORD_DECLARE (group_view, GROUP_VIEW)
+
+/*  An order to run a rank. */
+#define TASK_ORDER(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (UINT, rank, _, .doc = "Rank.") \
+    F (UINT, attempt, _, .doc = "Incarnation: a higher one replaces a lower one.") \
+    F (BOOL, stop, _, .doc = "Stop it, by the job's stop policy.") \
+    F (UINT, epoch, _, .doc = "The job's epoch.") \
+    F (UINT, world, _, .doc = "Ranks in all.") \
+    F (RECORD, spec, job_spec, .doc = "The job.")
+RECORD_DECLARE (task_order, TASK_ORDER)
+#define SHARD_ORDER(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (UINT, index, _, .doc = "Which shard.") \
+    F (UINT, generation, _, .doc = "Incarnation: a higher one replaces a lower one, empty.")
+RECORD_DECLARE (shard_order, SHARD_ORDER)
+
+/*  From the leader's "scheduler" to a worker's "agent": all that the worker shall
+    run, in full. What is not named is stopped and forgotten; so a lost or
+    repeated assignment does no harm. */
+#define ASSIGNMENT(F) \
+    F (UINT, term, _, .doc = "The leader's term: an assignment of a lower term is ignored.") \
+    F (UINT, version, _, .doc = "Grows within a term.") \
+    F (RECORDS, tasks, task_order, .max = 4096, .doc = "Tasks.") \
+    F (RECORDS, shards, shard_order, .max = 4096, .doc = "Aggregators.") \
+    F (RECORDS, groups, group_view, .max = 4096, .doc = "The groups of those tasks and aggregators.")
+RECORD_DECLARE (assignment, ASSIGNMENT)
+
+/*  A master's "gateway" to a worker's "logs": a rank's captured output. The
+    reply comes when there is something to say or wait_ms has passed. */
+#define LOG_READ(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (UINT, rank, _, .doc = "Rank.") \
+    F (UINT, attempt, _, .doc = "Which run.") \
+    F (UINT, offset, _, .unit = "bytes", .doc = "Where to begin.") \
+    F (UINT, max, _, .def = "65536", .max = 1048576, .unit = "bytes", .doc = "How much at most.") \
+    F (UINT, wait_ms, _, .max = 30000, .unit = "ms", .doc = "How long to wait for more.")
+RECORD_DECLARE (log_read, LOG_READ)
+#define LOG_CHUNK(F) \
+    F (UINT, offset, _, .doc = "Of the first byte.") \
+    F (BYTES, data, _, .max = 1048576, .doc = "Output, stdout and stderr as they came.") \
+    F (BOOL, end, _, .doc = "The run has ended and this is its last chunk.")
+RECORD_DECLARE (log_chunk, LOG_CHUNK)
+
+/*  ---- within a worker -------------------------------------------------------- */
+
+/*  "agent" to "executor": the tasks that shall run, in full. The executor answers
+    with task_states whenever something changes. */
+#define TASK_ORDERS(F) F (RECORDS, tasks, task_order, .max = 4096, .doc = "Tasks.")
+RECORD_DECLARE (task_orders, TASK_ORDERS)
+#define TASK_STATES(F) F (RECORDS, tasks, task_state, .max = 4096, .doc = "Every task.")
+RECORD_DECLARE (task_states, TASK_STATES)
+
+/*  "agent" to "aggregator": the shards that shall be hosted, in full, and the views
+    of their groups. It answers with shard_states whenever something changes. */
+#define SHARD_ORDERS(F) \
+    F (RECORDS, shards, shard_order, .max = 4096, .doc = "Aggregators.") \
+    F (RECORDS, groups, group_view, .max = 4096, .doc = "Their groups.")
+RECORD_DECLARE (shard_orders, SHARD_ORDERS)
+#define SHARD_STATES(F) F (RECORDS, shards, shard_state, .max = 4096, .doc = "Every aggregator.")
+RECORD_DECLARE (shard_states, SHARD_STATES)
+
+/*  ---- tasks and their worker's agent ------------------------------------------ */
+
+/*  The file that NEXUS_TASK_FILE names: who a task is. Mode 0600. */
+#define TASK_FILE(F) \
+    F (STRING, job_id, _, .doc = "Job.") \
+    F (UINT, rank, _, .doc = "Rank.") \
+    F (UINT, world, _, .doc = "Ranks in all.") \
+    F (UINT, attempt, _, .doc = "Incarnation.") \
+    F (KEY, agent, _, .doc = "The worker's public key.") \
+    F (STRING, endpoint, _, .doc = "ipc:// endpoint of the worker's agent.") \
+    F (KEY, public_key, _, .doc = "The task's own key.") \
+    F (KEY, secret_key, _, .flags = RECORD_SECRET, .doc = "Its secret half.") \
+    F (STRING, checkpoints, _, .doc = "Directory for checkpoints.") \
+    F (UINT, checkpoints_keep, _, .def = "2", .doc = "How many to keep.")
+RECORD_DECLARE (task_file, TASK_FILE)
+
+/*  A task to "agent": tell me my group, now and whenever it changes (as group_view messages to
+    the sender). Repeated by the task until a view comes. */
+#define TASK_JOIN(F) \
+    F (STRING, job_id, _, .max = 63, .doc = "Job.") \
+    F (UINT, rank, _, .doc = "Rank.") \
+    F (UINT, attempt, _, .doc = "Incarnation.")
+RECORD_DECLARE (task_join, TASK_JOIN)
+/*  A task to "agent", as a request: new metric values and the traffic so far. The reply is a done. */
+#define TASK_METRICS(F) \
+    F (RECORDS, points, metric_point, .max = 1024, .doc = "Values.") \
+    F (UINT, bytes_pushed, _, .doc = "So far.") \
+    F (UINT, bytes_pulled, _, .doc = "So far.")
+RECORD_DECLARE (task_metrics, TASK_METRICS)
+/*  "agent" to a task: the job is being stopped. */
+#define TASK_STOP(F) F (UINT, grace_ms, _, .doc = "Until it is killed.")
+RECORD_DECLARE (task_stop, TASK_STOP)
+
+/* clang-format on */

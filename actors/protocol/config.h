@@ -1,0 +1,70 @@
+/*  config - a node's configuration file */
+#pragma once
+
+#include "actors/protocol/cluster.h"
+
+/* clang-format off */
+
+#define LOG_CONFIG(F) \
+    F (ENUM, level, log_level_name, .def = "info", .doc = "debug, info, warning or error.") \
+    F (BOOL, json, _, .doc = "JSON lines instead of logfmt.") \
+    F (STRING, file, _, .max = 1024, .doc = "Appended to; empty: standard error.")
+#define LOG_LEVEL_NAMES(E) E (LOG_LEVEL_DEBUG, "debug") E (LOG_LEVEL_INFO, "info") E (LOG_LEVEL_WARNING, "warning") E (LOG_LEVEL_ERROR, "error")
+RECORD_ENUM (log_level_name, LOG_LEVEL_NAMES)
+RECORD_DECLARE (log_config, LOG_CONFIG)
+
+#define PEER_CONFIG(F) \
+    F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "The master's name.") \
+    F (KEY, key, _, .flags = RECORD_REQUIRED, .doc = "Its public key: nexus key show FILE.") \
+    F (STRING, endpoint, _, .flags = RECORD_REQUIRED, .min = 1, .max = 200, .doc = "tcp://HOST:PORT of its link.") \
+    F (STRING, api, _, .max = 200, .doc = "https://HOST:PORT of its API.")
+RECORD_DECLARE (peer_config, PEER_CONFIG)
+
+#define API_CONFIG(F) \
+    F (STRING, bind, _, .def = "127.0.0.1", .max = 200, .doc = "Address to listen on.") \
+    F (UINT, port, _, .def = "7443", .max = 65535, .doc = "Port; 0: any free one.") \
+    F (STRING, certificate, _, .max = 1024, .doc = "PEM file; made with its key at the first start if neither is there. Empty: api-cert.pem in the node's directory.") \
+    F (STRING, key, _, .max = 1024, .doc = "PEM file; empty: api-key.pem in the node's directory.") \
+    F (STRING, tokens, _, .max = 1024, .doc = "File of the bearer tokens that are accepted: one BLAKE2b-256 hash (hex) and a name a line. Empty: api-tokens in the node's directory.")
+RECORD_DECLARE (api_config, API_CONFIG)
+
+#define MASTER_CONFIG(F) \
+    F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "Unique in the cluster; must be among masters.") \
+    F (STRING, site, _, .def = "default", .max = 63, .doc = "Where it stands.") \
+    F (STRING, dir, _, .flags = RECORD_REQUIRED, .min = 1, .max = 1024, .doc = "Its directory: keys, log, ledger. Nobody else's.") \
+    F (STRING, bind, _, .flags = RECORD_REQUIRED, .min = 1, .max = 200, .doc = "tcp://ADDRESS:PORT to listen on.") \
+    F (RECORDS, masters, peer_config, .flags = RECORD_REQUIRED, .min = 1, .max = 9, .doc = "All masters, this one included.") \
+    F (STRING, root, _, .flags = RECORD_REQUIRED, .max = 1024, .doc = "File of the cluster's root key.") \
+    F (RECORD, api, api_config, .doc = "The HTTPS API.") \
+    F (UINT, heartbeat_ms, _, .def = "50", .min = 5, .max = 10000, .unit = "ms", .doc = "The leader's heartbeat.") \
+    F (UINT, election_ms, _, .def = "300", .min = 20, .max = 60000, .unit = "ms", .doc = "Silence after which a master stands for election; at random up to twice that.") \
+    F (UINT, lost_after_ms, _, .def = "3000", .min = 100, .max = 3600000, .unit = "ms", .doc = "Silence after which a worker is taken for lost; a third of it if its connection broke.") \
+    F (RECORD, log, log_config, .doc = "Log.")
+RECORD_DECLARE (master_config, MASTER_CONFIG)
+
+#define LANE_CONFIG(F) \
+    F (STRING, bind, _, .max = 200, .doc = "tcp://ADDRESS:PORT of the data lane (port *: any free one); empty: this worker hosts no aggregators.") \
+    F (STRING, advertise, _, .max = 200, .doc = "What others connect to, if that is not the bound address.")
+RECORD_DECLARE (lane_config, LANE_CONFIG)
+
+#define WORKER_CONFIG(F) \
+    F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "Unique in the cluster.") \
+    F (STRING, site, _, .def = "default", .max = 63, .doc = "Where it stands.") \
+    F (STRING, dir, _, .flags = RECORD_REQUIRED, .min = 1, .max = 1024, .doc = "Its directory: key, tasks, logs. Nobody else's.") \
+    F (RECORDS, masters, peer_config, .flags = RECORD_REQUIRED, .min = 1, .max = 9, .doc = "All masters.") \
+    F (STRING, token, _, .max = 1024, .doc = "File of the join token; needed until the worker has joined.") \
+    F (RECORD, resources, resources, .doc = "What it offers; cpu 0: all cores.") \
+    F (RECORD, lane, lane_config, .doc = "Its data lane.") \
+    F (MAP, labels, _, .max = 64, .doc = "Free text for people and programs.") \
+    F (UINT, heartbeat_ms, _, .def = "500", .min = 10, .max = 60000, .unit = "ms", .doc = "How often it reports.") \
+    F (RECORD, log, log_config, .doc = "Log.")
+RECORD_DECLARE (worker_config, WORKER_CONFIG)
+
+/*  What `nexus` as a client needs: written by nexus up. */
+#define CLIENT_CONFIG(F) \
+    F (STRINGS, endpoints, _, .flags = RECORD_REQUIRED, .min = 1, .max = 9, .doc = "https://HOST:PORT of the masters' APIs; any of them will do.") \
+    F (STRING, token, _, .flags = RECORD_SECRET, .max = 200, .doc = "Bearer token.") \
+    F (STRING, authority, _, .max = 1024, .doc = "PEM file of the certificates to trust.")
+RECORD_DECLARE (client_config, CLIENT_CONFIG)
+
+/* clang-format on */
