@@ -38,4 +38,6 @@ void *arena_alloc (arena_t *self, size_t size);
 /*  Copies. NULL in, NULL out. */
 void *arena_copy (arena_t *self, const void *data, size_t size);
 char *arena_strdup (arena_t *self, const char *text);
+/*  Exactly size bytes of text, and a NUL behind them. */
+char *arena_strndup (arena_t *self, const char *text, size_t size);
 char *arena_printf (arena_t *self, const char *format, ...) __attribute__ ((format (printf, 2, 3)));

@@ -1,7 +1,8 @@
 /*  buffer - bytes that grow
 
     A sticky failure: when memory (or the limit) ends, the buffer is marked as
-    failed and stays empty; writers check buffer_failed once, at the end.
+    failed and stays empty; writers check ->failed once, at the end.
+    buffer_clear and buffer_free end the failure.
 */
 #pragma once
 
