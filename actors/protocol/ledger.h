@@ -1,0 +1,88 @@
+/*  ledger - how the cluster's state lies in its tables
+
+    The tables, their keys and the records that they hold. The ledger actor
+    writes them by applying commands; any actor of the master reads them through
+    a snapshot of its own.
+
+        table        key                            value
+        meta         name                           8 bytes, big endian
+        masters      32 bytes: public key           master
+        workers      32 bytes: public key           worker
+        names        worker's name                  32 bytes: its key
+        tokens       32 bytes: public key           token
+        jobs         job id                         job
+        tasks        job id, 0, rank (4 bytes)      task
+        shards       job id, 0, index (4 bytes)     shard
+        metrics      job id, 0, name, 0, step (8)   metric_point
+        idempotency  the caller's key               job id
+
+    Numbers in keys are big endian, so that keys sort by them.
+*/
+#pragma once
+
+#include "actors/protocol/command.h"
+#include "storage/tables.h"
+
+typedef enum {
+    LEDGER_META,
+    LEDGER_MASTERS,
+    LEDGER_WORKERS,
+    LEDGER_NAMES,
+    LEDGER_TOKENS,
+    LEDGER_JOBS,
+    LEDGER_TASKS,
+    LEDGER_SHARDS,
+    LEDGER_METRICS,
+    LEDGER_IDEMPOTENCY,
+    LEDGER_TABLES
+} ledger_table_t;
+
+/*  For tables_open. */
+extern const char *const ledger_table_names[LEDGER_TABLES];
+
+/*  A key of any table, built by the functions below. */
+typedef struct {
+    uint8_t bytes[256];
+    size_t size;
+} ledger_key_t;
+
+ledger_key_t ledger_key_text (const char *text);              /* jobs, names, meta, idempotency */
+ledger_key_t ledger_key_node (const record_key_t *node);      /* masters, workers, tokens */
+ledger_key_t ledger_key_number (const char *job, uint64_t n); /* tasks, shards */
+ledger_key_t ledger_key_metric (const char *job, const char *name, uint64_t step);
+/*  What all keys of a job in tasks, shards and metrics begin with. */
+ledger_key_t ledger_key_job (const char *job);
+slice_t ledger_slice (const ledger_key_t *key);
+
+/*  Reads a record (of the table's type) into *value, its memory in the arena.
+    1: found; 0: not there; -1: there, but not readable (the disk lied). */
+int ledger_get (tables_txn_t *txn, ledger_table_t table, ledger_key_t key, arena_t *arena,
+                void *value, nexus_error_t *error);
+
+/*  All records whose key begins with prefix (NULL: all), as an array in the
+    arena, at most limit (0: no limit) and only keys after `after` (NULL: from
+    the first). -1 if one is not readable. */
+int ledger_list (tables_txn_t *txn, ledger_table_t table, const ledger_key_t *prefix,
+                 const ledger_key_t *after, size_t limit, arena_t *arena, void **ret_items,
+                 size_t *ret_count, nexus_error_t *error);
+
+/*  Typed forms: ledger_list_jobs (txn, arena, &jobs, &count, error) ... */
+int ledger_get_job (tables_txn_t *txn, const char *id, arena_t *arena, job_t *value,
+                    nexus_error_t *error);
+int ledger_list_tasks (tables_txn_t *txn, const char *job, arena_t *arena, task_t **ret_tasks,
+                       size_t *ret_count, nexus_error_t *error);
+int ledger_list_shards (tables_txn_t *txn, const char *job, arena_t *arena, shard_t **ret_shards,
+                        size_t *ret_count, nexus_error_t *error);
+int ledger_list_workers (tables_txn_t *txn, arena_t *arena, worker_t **ret_workers,
+                         size_t *ret_count, nexus_error_t *error);
+int ledger_find_worker (tables_txn_t *txn, const char *name, arena_t *arena, worker_t *value,
+                        nexus_error_t *error);
+
+/*  A number of the meta table; 0 if it is not there. */
+uint64_t ledger_number (tables_txn_t *txn, const char *name);
+/*  Log index up to which commands are applied. */
+#define LEDGER_APPLIED "applied"
+#define LEDGER_APPLIED_TERM "applied_term"
+
+/*  A command as it stands in the log: appends kind and record. */
+void command_encode (const record_t *kind, const void *value, buffer_t *out);
