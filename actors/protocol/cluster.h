@@ -27,7 +27,8 @@ RECORD_ENUM (worker_state, WORKER_STATES)
     F (STRING, lane, _, .max = 200, .doc = "Endpoint of its data lane, tcp://ADDRESS:PORT; empty: it hosts no aggregators.") \
     F (MAP, labels, _, .max = 64, .doc = "As its configuration says.") \
     F (BYTES, certificate, _, .max = 1024, .doc = "Its membership, signed by the cluster's root.") \
-    F (INT, enrolled_ms, _, .unit = "ms since 1970", .doc = "When it joined.")
+    F (INT, enrolled_ms, _, .unit = "ms since 1970", .doc = "When it joined.") \
+    F (UINT, session, _, .doc = "Of its present run, chosen by it at random; another one means that it was restarted and has lost what it ran.")
 RECORD_DECLARE (worker, WORKER)
 
 #define MASTER(F) \
@@ -178,7 +179,7 @@ RECORD_DECLARE (group_shard, GROUP_SHARD)
 #define GROUP_VIEW(F) \
     F (STRING, job_id, _, .max = 63, .doc = "Job.") \
     F (UINT, epoch, _, .doc = "Views with a higher epoch replace this one; of equal epochs the later version.") \
-    F (UINT, version, _, .doc = "Ledger index that this view was taken at.") \
+    F (UINT, version, _, .doc = "Of the assignment that brought it.") \
     F (BOOL, complete, _, .doc = "Every rank runs (or is done) and every shard serves.") \
     F (RECORD, aggregation, aggregation, .doc = "As the job says.") \
     F (RECORDS, members, group_member, .max = 4096, .doc = "By rank; as many as the world's size.") \
@@ -205,8 +206,7 @@ RECORD_DECLARE (shard_order, SHARD_ORDER)
     run, in full. What is not named is stopped and forgotten; so a lost or
     repeated assignment does no harm. */
 #define ASSIGNMENT(F) \
-    F (UINT, term, _, .doc = "The leader's term: an assignment of a lower term is ignored.") \
-    F (UINT, version, _, .doc = "Grows within a term.") \
+    F (UINT, version, _, .doc = "The leader's term times 2^32 plus a counter: a lower one than was seen is ignored.") \
     F (RECORDS, tasks, task_order, .max = 4096, .doc = "Tasks.") \
     F (RECORDS, shards, shard_order, .max = 4096, .doc = "Aggregators.") \
     F (RECORDS, groups, group_view, .max = 4096, .doc = "The groups of those tasks and aggregators.")

@@ -1,0 +1,170 @@
+/*  ledger - the actor that owns the cluster's state on a master */
+#include "actors/ledger/ledger.h"
+
+#include "actors/ledger/apply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SUBSCRIBERS_MAX = 16 };
+
+typedef struct {
+    tables_t *tables;
+    uint64_t applied;
+    uint64_t changed; /* tables written since the subscribers were last told */
+    address_t subscribers[SUBSCRIBERS_MAX];
+    size_t subscriber_count;
+    const message_t **waiting; /* apply messages of this turn */
+    size_t waiting_count, waiting_room;
+    metric_t *applied_metric, *refused_metric;
+} ledger_t;
+
+static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+{
+    ledger_t *self = state;
+    self->tables = ((const ledger_args_t *) args)->tables;
+    tables_txn_t *txn = tables_begin (self->tables, false, error);
+    if (!txn)
+        return -1;
+    self->applied = ledger_number (txn, LEDGER_APPLIED);
+    tables_abort (&txn);
+    self->applied_metric = metrics_gauge (context_metrics (ctx), "nexus_ledger_applied_index",
+                                          "Log index up to which commands are applied.", NULL);
+    self->refused_metric = metrics_counter (context_metrics (ctx), "nexus_ledger_refused_total",
+                                            "Commands that were applied and refused.", NULL);
+    metric_set (self->applied_metric, (double) self->applied);
+    return 0;
+}
+
+static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
+{
+    size_t i = 0;
+    while (i < self->subscriber_count && !address_equal (&self->subscribers[i], &message->from))
+        i++;
+    if (i == SUBSCRIBERS_MAX)
+        return;
+    self->subscribers[i] = message->from;
+    if (i == self->subscriber_count)
+        self->subscriber_count++;
+    ledger_changed_t changed = { .index = self->applied, .tables = ~UINT64_C (0) >> 1 };
+    context_send (ctx, &message->from, &ledger_changed_record, &changed);
+}
+
+static void receive (void *state, context_t *ctx, const message_t *message)
+{
+    ledger_t *self = state;
+    if (message->role != ROLE_LOCAL)
+        return;
+    if (message_body (message, ledger_subscribe))
+        subscribe (self, ctx, message);
+    else if (message_body (message, apply)) {
+        if (self->waiting_count == self->waiting_room) {
+            self->waiting_room = self->waiting_room ? self->waiting_room * 2 : 16;
+            self->waiting = realloc (self->waiting, self->waiting_room * sizeof (*self->waiting));
+            if (!self->waiting)
+                abort ();
+        }
+        self->waiting[self->waiting_count++] = message_retain ((message_t *) message);
+    }
+}
+
+static void put_position (tables_txn_t *txn, const char *name, uint64_t number, bool *fatal,
+                          nexus_error_t *error)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t) (number >> (56 - 8 * i));
+    if (!*fatal && tables_put (txn, LEDGER_META, SLICE (name), (slice_t){ bytes, 8 }, error))
+        *fatal = true;
+}
+
+/*  Applies the entries of one message; fills results (one an entry). */
+static void apply_entries (ledger_t *self, tables_txn_t *txn, const apply_t *batch,
+                           apply_result_t *results, size_t *ret_count, arena_t *arena, bool *fatal,
+                           nexus_error_t *error)
+{
+    char value[200];
+    for (size_t i = 0; i < batch->entries.count && !*fatal; i++) {
+        const apply_entry_t *entry = &batch->entries.items[i];
+        if (entry->index <= self->applied)
+            continue; /* the election repeats from before what was applied here */
+        apply_result_t *result = &results[(*ret_count)++];
+        *result = (apply_result_t){ .index = entry->index, .text = "" };
+        nexus_error_t refusal = { NEXUS_OK, "" };
+        if (entry->command.size &&
+            ledger_apply (txn, (slice_t){ entry->command.data, entry->command.size }, value,
+                          &self->changed, fatal, &refusal)) {
+            metric_add (self->refused_metric, 1);
+            result->code = (uint64_t) refusal.code;
+            result->text = arena_strdup (arena, refusal.text);
+            if (*fatal)
+                *error = refusal;
+        } else if (entry->command.size)
+            result->text = arena_strdup (arena, value);
+        self->applied = entry->index;
+        put_position (txn, LEDGER_APPLIED_TERM, entry->term, fatal, error);
+    }
+}
+
+/*  All that waits becomes one transaction; then everybody is told. */
+static void settle (void *state, context_t *ctx)
+{
+    ledger_t *self = state;
+    if (!self->waiting_count)
+        return;
+    nexus_error_t error = { NEXUS_OK, "" };
+    arena_t arena;
+    arena_init (&arena, 0, NULL, 0);
+    size_t entries = 0, count = 0;
+    for (size_t i = 0; i < self->waiting_count; i++)
+        entries += ((const apply_t *) self->waiting[i]->body)->entries.count;
+    applied_t done = { .results.items = arena_alloc (&arena, (entries + 1) * sizeof (apply_result_t)) };
+    bool fatal = false;
+    if (entries) {
+        tables_txn_t *txn = tables_begin (self->tables, true, &error);
+        fatal = !txn || !done.results.items;
+        for (size_t i = 0; i < self->waiting_count && !fatal; i++)
+            apply_entries (self, txn, self->waiting[i]->body, done.results.items, &count, &arena,
+                           &fatal, &error);
+        if (!fatal)
+            put_position (txn, LEDGER_APPLIED, self->applied, &fatal, &error);
+        if (fatal && txn)
+            tables_abort (&txn);
+        else if (!fatal)
+            fatal = tables_commit (&txn, &error) != 0;
+    }
+    if (!fatal) {
+        done.index = self->applied;
+        done.results.count = count;
+        context_send (ctx, &self->waiting[0]->from, &applied_record, &done);
+        metric_set (self->applied_metric, (double) self->applied);
+        ledger_changed_t changed = { .index = self->applied, .tables = self->changed };
+        for (size_t i = 0; i < self->subscriber_count && self->changed; i++)
+            context_send (ctx, &self->subscribers[i], &ledger_changed_record, &changed);
+        self->changed = 0;
+    }
+    for (size_t i = 0; i < self->waiting_count; i++)
+        message_release ((message_t **) &self->waiting[i]);
+    self->waiting_count = 0;
+    arena_reset (&arena);
+    if (fatal)
+        context_fail (ctx, &error); /* a ledger that can't be written ends the node */
+}
+
+static void stop (void *state, context_t *ctx)
+{
+    ledger_t *self = state;
+    (void) ctx;
+    for (size_t i = 0; i < self->waiting_count; i++)
+        message_release ((message_t **) &self->waiting[i]);
+    free (self->waiting);
+}
+
+const behaviour_t ledger_behaviour = {
+    .name = "ledger",
+    .state_size = sizeof (ledger_t),
+    .start = start,
+    .receive = receive,
+    .settle = settle,
+    .stop = stop,
+};

@@ -1,0 +1,15 @@
+/*  ledger - the actor that owns the cluster's state on a master
+
+    Takes committed entries from the election (apply), applies them to the
+    tables in one transaction a turn, answers with the results, and tells its
+    subscribers what changed. An apply without entries asks how far it is. */
+#pragma once
+
+#include "actors/protocol/ledger.h"
+#include "runtime/behaviour.h"
+
+typedef struct {
+    tables_t *tables; /* borrowed; written by this actor alone */
+} ledger_args_t;
+
+extern const behaviour_t ledger_behaviour; /* "ledger" */
