@@ -16,10 +16,16 @@ typedef struct log log_t;
 
 /*  fd is borrowed. json chooses JSON lines. node names the node in each line. */
 log_t *log_new (int fd, bool json, log_level_t level, const char *node);
+/*  A log whose lines go to a function instead: the simulator's trace, tests. It gets
+    what log_write got, if the level is enabled; on the writer's thread. */
+typedef struct log_field log_field_t;
+typedef void (log_sink_fn) (void *context, log_level_t level, const char *actor, const char *msg,
+                            const log_field_t *fields, size_t count);
+log_t *log_new_sink (log_level_t level, log_sink_fn *sink, void *context);
 void log_destroy (log_t **self_p);
 bool log_enabled (const log_t *self, log_level_t level);
 
-typedef struct {
+struct log_field {
     const char *key;
     enum { LOG_FIELD_TEXT, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_REAL, LOG_FIELD_KEY } type;
     union {
@@ -29,7 +35,7 @@ typedef struct {
         double real;
         const record_key_t *node;
     };
-} log_field_t;
+};
 
 #define LOG_TEXT(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_TEXT, .text = (v) })
 #define LOG_INT(k, v)  ((log_field_t){ .key = k, .type = LOG_FIELD_INT, .i = (int64_t) (v) })
