@@ -103,6 +103,18 @@ RECORD_DEFINE (shard_orders, 102, 0, "The aggregators that a worker shall host."
 #define RECORD_SELF shard_states_t
 RECORD_DEFINE (shard_states, 103, 0, "The aggregators that a worker hosts.", SHARD_STATES)
 #undef RECORD_SELF
+#define RECORD_SELF worker_view_t
+RECORD_DEFINE (worker_view, 0, 0, "What was heard of a worker.", WORKER_VIEW)
+#undef RECORD_SELF
+#define RECORD_SELF task_traffic_t
+RECORD_DEFINE (task_traffic, 0, 0, "Bytes between a task and the aggregators.", TASK_TRAFFIC)
+#undef RECORD_SELF
+#define RECORD_SELF cluster_view_get_t
+RECORD_DEFINE (cluster_view_get, 108, 0, "A master's soft state, please.", CLUSTER_VIEW_GET)
+#undef RECORD_SELF
+#define RECORD_SELF cluster_view_t
+RECORD_DEFINE (cluster_view, 109, 0, "A master's soft state.", CLUSTER_VIEW)
+#undef RECORD_SELF
 #define RECORD_SELF task_file_t
 RECORD_DEFINE (task_file, 0, 0, "Who a task is: the file named by NEXUS_TASK_FILE.", TASK_FILE)
 #undef RECORD_SELF

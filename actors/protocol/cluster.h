@@ -228,6 +228,26 @@ RECORD_DECLARE (log_read, LOG_READ)
     F (BOOL, end, _, .doc = "The run has ended and this is its last chunk.")
 RECORD_DECLARE (log_chunk, LOG_CHUNK)
 
+/*  "gateway" to "scheduler" on its own master: the soft state that is in no ledger. */
+#define CLUSTER_VIEW_GET(F) F (STRING, job_id, _, .max = 63, .doc = "Traffic of this job's tasks; empty: of none.")
+RECORD_DECLARE (cluster_view_get, CLUSTER_VIEW_GET)
+#define WORKER_VIEW(F) \
+    F (KEY, key, _, .doc = "Its key.") \
+    F (BOOL, alive, _, .doc = "Heard of lately.") \
+    F (UINT, heard_ms_ago, _, .unit = "ms", .doc = "Since it was last heard of.") \
+    F (REAL, load, _, .doc = "As its last heartbeat said.")
+RECORD_DECLARE (worker_view, WORKER_VIEW)
+#define TASK_TRAFFIC(F) \
+    F (UINT, rank, _, .flags = RECORD_COLUMN, .doc = "Rank.") \
+    F (UINT, attempt, _, .flags = RECORD_COLUMN, .doc = "Which run of it.") \
+    F (UINT, bytes_pushed, _, .flags = RECORD_COLUMN, .unit = "bytes", .doc = "To the aggregators so far.") \
+    F (UINT, bytes_pulled, _, .flags = RECORD_COLUMN, .unit = "bytes", .doc = "From the aggregators so far.")
+RECORD_DECLARE (task_traffic, TASK_TRAFFIC)
+#define CLUSTER_VIEW(F) \
+    F (RECORDS, workers, worker_view, .max = 65536, .doc = "Every worker that was heard of.") \
+    F (RECORDS, traffic, task_traffic, .max = 4096, .doc = "Of the job that was asked for, by rank.")
+RECORD_DECLARE (cluster_view, CLUSTER_VIEW)
+
 /*  ---- within a worker -------------------------------------------------------- */
 
 /*  "agent" to "executor": the tasks that shall run, in full. The executor answers
