@@ -120,8 +120,7 @@ RECORD_DECLARE (enrolled, ENROLLED)
     F (UINT, session, _, .doc = "Chosen at random at each start of the worker.") \
     F (RECORD, resources, resources, .doc = "What it offers.") \
     F (STRING, lane, _, .max = 200, .doc = "Endpoint of its data lane, or empty.") \
-    F (MAP, labels, _, .max = 64, .doc = "Labels.") \
-    F (REAL, load, _, .doc = "The machine's load average over a minute.")
+    F (MAP, labels, _, .max = 64, .doc = "Labels.")
 RECORD_DECLARE (heartbeat, HEARTBEAT)
 
 /*  What a worker knows of a task and of an aggregator. */
@@ -155,7 +154,8 @@ RECORD_DECLARE (metric_report, METRIC_REPORT)
     F (UINT, assignment, _, .doc = "Version of the assignment that it follows; 0: none since its start.") \
     F (RECORDS, tasks, task_state, .max = 4096, .doc = "Every task that it has or had since its assignment named it.") \
     F (RECORDS, shards, shard_state, .max = 4096, .doc = "Every aggregator.") \
-    F (RECORDS, points, metric_report, .max = 4096, .doc = "Metric values not reported before; repeated until a metrics_stored names them.")
+    F (RECORDS, points, metric_report, .max = 4096, .doc = "Metric values not reported before; repeated until a metrics_stored names them.") \
+    F (REAL, load, _, .doc = "The machine's load average over a minute.")
 RECORD_DECLARE (worker_report, WORKER_REPORT)
 /*  From the leader's "scheduler": the metric points of a report are in the ledger. */
 #define METRICS_STORED(F) \
