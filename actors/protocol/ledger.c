@@ -213,3 +213,15 @@ void command_encode (const record_t *kind, const void *value, buffer_t *out)
     buffer_append (out, id, 2);
     record_encode (kind, value, out);
 }
+
+uint64_t command_propose (context_t *ctx, const record_t *kind, const void *value)
+{
+    enum { TIMEOUT_MS = 5000 };
+    buffer_t bytes = { 0 };
+    command_encode (kind, value, &bytes);
+    propose_t request = { .command = { bytes.data, bytes.size } };
+    address_t election = address_local ("election", 0);
+    uint64_t id = context_request (ctx, &election, &propose_record, &request, TIMEOUT_MS);
+    buffer_free (&bytes);
+    return id;
+}

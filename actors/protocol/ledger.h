@@ -21,6 +21,7 @@
 #pragma once
 
 #include "actors/protocol/command.h"
+#include "runtime/behaviour.h"
 #include "storage/tables.h"
 
 typedef enum {
@@ -86,3 +87,7 @@ uint64_t ledger_number (tables_txn_t *txn, const char *name);
 
 /*  A command as it stands in the log: appends kind and record. */
 void command_encode (const record_t *kind, const void *value, buffer_t *out);
+
+/*  Asks this master's election to append a command. The reply with the returned
+    correlation is a proposed or a failure (NEXUS_DEADLINE after 5 seconds). */
+uint64_t command_propose (context_t *ctx, const record_t *kind, const void *value);

@@ -9,7 +9,6 @@
 enum {
     TICK_MS = 100,          /* back-offs, deadlines and repairs are looked at this often */
     RESEND_MS = 300,        /* a worker that did not follow gets its assignment again */
-    PROPOSE_TIMEOUT_MS = 5000,
     ALIVE_MS = 3000,        /* for the soft view only */
     MEMORY_MAX = 256 << 20
 };
@@ -81,19 +80,6 @@ static void forget_leadership (scheduler_t *self)
     self->counter = 0;
 }
 
-/*  ---- proposals ------------------------------------------------------------------ */
-
-static uint64_t propose (context_t *ctx, const record_t *kind, const void *value)
-{
-    buffer_t bytes = { 0 };
-    command_encode (kind, value, &bytes);
-    propose_t request = { .command = { bytes.data, bytes.size } };
-    address_t election = address_local ("election", 0);
-    uint64_t id = context_request (ctx, &election, &propose_record, &request, PROPOSE_TIMEOUT_MS);
-    buffer_free (&bytes);
-    return id;
-}
-
 /*  ---- what workers report --------------------------------------------------------- */
 
 static const task_t *find_task (const plan_job_t *jobs, size_t count, const task_state_t *state)
@@ -154,13 +140,13 @@ static void record_report (context_t *ctx, peer_t *peer, const plan_job_t *jobs,
         /*  What is in the report now is proposed once; a later report repeats what got lost. */
         for (size_t i = 0; i < news.tasks.count; i++)
             news.tasks.items[i].bytes_pushed = news.tasks.items[i].bytes_pulled = 0;
-        peer->states_request = propose (ctx, &update_tasks_record, &news);
+        peer->states_request = command_propose (ctx, &update_tasks_record, &news);
     }
     if (report->points.count && !peer->points_request && peer->points_taken < peer->reports) {
         add_metrics_t points = { .points = { report->points.items, report->points.count } };
         peer->points = message_retain ((message_t *) peer->report);
         peer->points_taken = peer->reports;
-        peer->points_request = propose (ctx, &add_metrics_record, &points);
+        peer->points_request = command_propose (ctx, &add_metrics_record, &points);
     }
 }
 
@@ -293,7 +279,7 @@ static bool say_why (scheduler_t *self, context_t *ctx, const job_t *job, const 
         !strcmp (job->message, message))
         return false;
     explain_job_t why = { .job_id = job->id, .reason = reason, .message = message };
-    self->plan_request = propose (ctx, &explain_job_record, &why);
+    self->plan_request = command_propose (ctx, &explain_job_record, &why);
     return true;
 }
 
@@ -308,7 +294,7 @@ static void plan (scheduler_t *self, context_t *ctx, plan_cluster_t *cluster, pl
             continue;
         if (plan_place (cluster, &jobs[i], arena, &places, &reason, &message)) {
             places.time_ms = context_wall_ms (ctx);
-            self->plan_request = propose (ctx, &place_job_record, &places);
+            self->plan_request = command_propose (ctx, &place_job_record, &places);
         } else
             say_why (self, ctx, &jobs[i].job, reason, message);
     }
@@ -328,7 +314,7 @@ static void end_overdue (scheduler_t *self, context_t *ctx, const plan_job_t *jo
         end_job_t end = { .job_id = job->id, .ending = JOB_TIMED_OUT, .reason = "MaxRuntime",
                           .message = "it ran for as long as max_runtime_ms allows",
                           .time_ms = now_ms };
-        self->plan_request = propose (ctx, &end_job_record, &end);
+        self->plan_request = command_propose (ctx, &end_job_record, &end);
     }
 }
 

@@ -1,0 +1,133 @@
+/*  raft_core - the inside of raft: shared by the files of the core, included by nobody else
+
+    raft.c              life cycle, time, the ready loop
+    raft_step.c         a message comes in: terms first, then by type
+    raft_election.c     roles, campaigns, votes
+    raft_replication.c  proposals, MsgApp and its answers, commit, heartbeats
+    raft_read.c         ReadIndex and the lease
+*/
+#pragma once
+
+#include "actors/election/raft.h"
+#include "actors/election/raft_journal.h"
+#include "actors/election/tracker.h"
+
+/*  Heartbeat rounds whose time of sending is remembered, for the lease. */
+#define RAFT_ROUNDS 64
+
+/*  A message that may leave once the write numbered sequence is durable: the next one, which
+    has no number yet, or the last one, if there is nothing to write. */
+#define RAFT_UNNUMBERED UINT64_MAX
+typedef struct {
+    uint64_t sequence;
+    raft_message_t message;
+} raft_held_t;
+
+/*  A read that waits for a heartbeat round to be answered; round 0: not begun. */
+typedef struct {
+    uint64_t from;
+    uint64_t id;
+    uint64_t index;
+    uint64_t round;
+} raft_waiting_read_t;
+
+struct raft {
+    raft_config_t config;
+    raft_journal_t journal;
+    tracker_t tracker;
+
+    uint64_t term;
+    uint64_t vote;
+    uint64_t term_written; /* as it was last handed out for writing */
+    uint64_t vote_written;
+    raft_role_t role;
+    uint64_t leader;
+    raft_soft_state_t soft_reported;
+
+    uint64_t random;
+    int64_t now_ms;
+    int64_t election_deadline_ms;  /* not leader: campaign */
+    int64_t heartbeat_deadline_ms; /* leader: the next heartbeat */
+    int64_t quorum_deadline_ms;    /* leader: the next quorum check */
+    int64_t contact_ms;            /* when a leader was last heard of; a start counts as such */
+
+    uint64_t transferee;
+    int64_t transfer_deadline_ms;
+    bool lease_void; /* a MsgTimeoutNow left in this term: leases protect no longer */
+
+    uint64_t term_start;         /* leader: the index of the term's no-op */
+    uint64_t pending_conf_index; /* leader: no other change before this one is applied */
+    size_t uncommitted_bytes;
+    size_t applying_bytes;
+
+    uint64_t sequence;  /* of the last write that was handed out */
+    uint64_t persisted; /* and of the last one that is durable */
+    raft_held_t *held;
+    size_t held_count;
+    size_t held_capacity;
+    raft_messages_t outbox;
+
+    uint64_t round;
+    int64_t round_sent_ms[RAFT_ROUNDS];
+    raft_waiting_read_t *waiting; /* oldest first; room for reads_max */
+    size_t waiting_count;
+    raft_read_t *answers;
+    size_t answers_count;
+    size_t answers_capacity;
+
+    uint64_t anomalies;
+    uint64_t elections;
+    uint64_t disk_stalls;
+};
+
+/*  raft.c */
+/*  Fills in the sender (and, if it is 0, the term) and queues the message; its entries move. */
+void raft_send (raft_t *self, raft_message_t message);
+/*  The same, but only after all that has to be written by now is durable. To oneself: the
+    message is then stepped. */
+void raft_send_durable (raft_t *self, raft_message_t message);
+int64_t raft_random_timeout (raft_t *self);
+/*  The own disk has been writing for an election timeout. */
+bool raft_disk_stalled (const raft_t *self);
+
+/*  raft_step.c */
+void raft_step_checked (raft_t *self, const raft_message_t *message);
+
+/*  raft_election.c */
+typedef enum { RAFT_CAMPAIGN_PRE, RAFT_CAMPAIGN_REAL, RAFT_CAMPAIGN_TRANSFER } raft_campaign_t;
+void raft_become_follower (raft_t *self, uint64_t term, uint64_t leader);
+/*  Begins a campaign if this node can be leader at all. */
+bool raft_election_begin (raft_t *self, bool transfer);
+void raft_on_vote (raft_t *self, const raft_message_t *message);
+void raft_on_vote_resp (raft_t *self, const raft_message_t *message);
+/*  Somebody else may hold a lease: votes have to wait (thesis 4.2.3, 6.4.1). */
+bool raft_in_lease (const raft_t *self);
+void raft_send_timeout_now (raft_t *self, uint64_t to);
+
+/*  raft_replication.c */
+void raft_on_append (raft_t *self, const raft_message_t *message);
+void raft_on_append_resp (raft_t *self, const raft_message_t *message);
+void raft_on_heartbeat (raft_t *self, const raft_message_t *message);
+void raft_on_heartbeat_resp (raft_t *self, const raft_message_t *message);
+/*  A new round of heartbeats to everybody. */
+void raft_heartbeat (raft_t *self);
+/*  Sends all that may be sent now. */
+void raft_replicate (raft_t *self);
+/*  An entry of the own term at the end of the log; takes the blob's reference. */
+uint64_t raft_push (raft_t *self, raft_entry_type_t type, raft_blob_t *blob);
+/*  Leader: the own disk has come further. */
+void raft_acknowledge_self (raft_t *self);
+void raft_maybe_commit (raft_t *self);
+
+/*  raft_read.c */
+bool raft_committed_in_term (const raft_t *self);
+void raft_on_read_index (raft_t *self, const raft_message_t *message);
+void raft_on_read_index_resp (raft_t *self, const raft_message_t *message);
+void raft_reads_answer (raft_t *self, uint64_t to, uint64_t id, uint64_t index,
+                        raft_result_t result);
+/*  Begins a round for the reads that came since the last one. */
+void raft_reads_begin (raft_t *self);
+/*  Answers the reads whose round a quorum has answered. */
+void raft_reads_confirm (raft_t *self);
+/*  Leadership is gone: all who wait shall ask somebody else. */
+void raft_reads_fail (raft_t *self);

@@ -1,0 +1,217 @@
+/*  raft_election - roles, campaigns, votes, leadership transfer */
+#include "actors/election/raft_core.h"
+
+#include <assert.h>
+
+/*  What a change of role or term ends. */
+static void s_reset (raft_t *self, uint64_t term)
+{
+    if (self->term != term) {
+        assert (term > self->term);
+        self->term = term;
+        self->vote = 0;
+    }
+    self->leader = 0;
+    self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
+    self->transferee = 0;
+    self->lease_void = false;
+    self->uncommitted_bytes = 0;
+    raft_reads_fail (self);
+    tracker_reset (&self->tracker, raft_journal_last (&self->journal) + 1);
+}
+
+void raft_become_follower (raft_t *self, uint64_t term, uint64_t leader)
+{
+    s_reset (self, term);
+    self->role = RAFT_FOLLOWER;
+    self->leader = leader;
+}
+
+static void s_become_leader (raft_t *self)
+{
+    assert (self->role == RAFT_CANDIDATE);
+    s_reset (self, self->term);
+    self->role = RAFT_LEADER;
+    self->leader = self->config.id;
+    tracker_progress_t *own = tracker_find (&self->tracker, self->config.id);
+    assert (own);
+    tracker_become_replicate (own);
+    own->recent_active = true;
+    own->acked_sent_ms = INT64_MAX; /* one always hears oneself */
+    self->quorum_deadline_ms = self->now_ms + self->config.election_timeout_ms;
+    /* There may be a configuration change among the entries taken over: none is proposed
+       before they are all applied. */
+    self->pending_conf_index = raft_journal_last (&self->journal);
+    /* Thesis 6.4, 3.6.2: entries of earlier terms are only committed together with one of
+       this term, so the term begins with one. */
+    self->term_start = raft_push (self, RAFT_ENTRY_NORMAL, NULL);
+    raft_acknowledge_self (self);
+    raft_heartbeat (self);
+}
+
+static void s_send_votes (raft_t *self, raft_campaign_t campaign)
+{
+    bool pre = campaign == RAFT_CAMPAIGN_PRE;
+    for (uint32_t i = 0; i < self->tracker.count; i++) {
+        uint64_t to = self->tracker.peers[i].id;
+        if (to == self->config.id || !tracker_is_voter (&self->tracker, to))
+            continue;
+        raft_message_t message = {
+            .type = pre ? RAFT_MSG_PRE_VOTE : RAFT_MSG_VOTE,
+            .to = to,
+            .term = pre ? self->term + 1 : self->term,
+            .index = raft_journal_last (&self->journal),
+            .log_term = raft_journal_last_term (&self->journal),
+            .force = campaign == RAFT_CAMPAIGN_TRANSFER,
+        };
+        /* A vote request promises: this is my log, and I am candidate in this term but once.
+           If it left before that is on disk, then after a crash the grants that it earned
+           could elect the same node in the same term with a shorter log. */
+        if (pre)
+            raft_send (self, message);
+        else
+            raft_send_durable (self, message);
+    }
+}
+
+static void s_campaign (raft_t *self, raft_campaign_t campaign)
+{
+    bool pre = campaign == RAFT_CAMPAIGN_PRE;
+    s_reset (self, pre ? self->term : self->term + 1);
+    self->role = pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE;
+    s_send_votes (self, campaign);
+    if (pre) {
+        tracker_find (&self->tracker, self->config.id)->vote = 1;
+        if (tracker_vote_result (&self->tracker) == QUORUM_WON)
+            s_campaign (self, RAFT_CAMPAIGN_REAL);
+        return;
+    }
+    self->elections++;
+    self->vote = self->config.id;
+    raft_send_durable (self, (raft_message_t){.type = RAFT_MSG_VOTE_RESP, .to = self->config.id});
+}
+
+bool raft_election_begin (raft_t *self, bool transfer)
+{
+    if (self->role == RAFT_LEADER || !tracker_is_voter (&self->tracker, self->config.id))
+        return false;
+    /* Who can't write can't lead, and must not push the term up either. */
+    if (raft_disk_stalled (self) || self->term >= RAFT_NUMBER_MAX)
+        return false;
+    if (transfer)
+        s_campaign (self, RAFT_CAMPAIGN_TRANSFER); /* the leader asks for it: no pre-vote */
+    else
+        s_campaign (self, self->config.pre_vote ? RAFT_CAMPAIGN_PRE : RAFT_CAMPAIGN_REAL);
+    return true;
+}
+
+raft_result_t raft_campaign (raft_t *self)
+{
+    if (self->role == RAFT_LEADER)
+        return RAFT_OK;
+    if (!tracker_is_voter (&self->tracker, self->config.id))
+        return RAFT_INVALID;
+    return raft_election_begin (self, false) ? RAFT_OK : RAFT_BUSY;
+}
+
+bool raft_in_lease (const raft_t *self)
+{
+    if (!self->config.check_quorum)
+        return false;
+    if (self->role == RAFT_LEADER)
+        return true; /* it finds out itself when it lost its quorum */
+    /* Whether that leader is still known doesn't matter: the promise was made to its lease. */
+    return self->now_ms - self->contact_ms < self->config.election_timeout_ms;
+}
+
+void raft_on_vote (raft_t *self, const raft_message_t *message)
+{
+    bool pre = message->type == RAFT_MSG_PRE_VOTE;
+    /* Thesis 3.4: one vote a term; a repeated request gets the same answer. A pre-vote for a
+       later term is no vote at all and always possible. */
+    bool free = self->vote == message->from || (self->vote == 0 && self->leader == 0) ||
+                (pre && message->term > self->term);
+    /* Thesis 3.6.1: only for a log that is at least as far as our own. */
+    bool grant = free && self->role != RAFT_LEADER &&
+                 raft_journal_up_to_date (&self->journal, message->index, message->log_term);
+    raft_message_t answer = {
+        .type = pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP,
+        .to = message->from,
+        .term = grant ? message->term : self->term,
+        .reject = !grant,
+    };
+    if (pre) {
+        raft_send (self, answer);
+        return;
+    }
+    if (grant) {
+        self->vote = message->from;
+        self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
+    }
+    raft_send_durable (self, answer);
+}
+
+void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
+{
+    bool pre = message->type == RAFT_MSG_PRE_VOTE_RESP;
+    if (self->role != (pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE))
+        return; /* an answer of an earlier campaign, or more than were needed */
+    if (pre && !message->reject && message->term != self->term + 1)
+        return;
+    tracker_progress_t *peer = tracker_find (&self->tracker, message->from);
+    if (!peer)
+        return;
+    if (peer->vote == 0)
+        peer->vote = message->reject ? -1 : 1;
+    switch (tracker_vote_result (&self->tracker)) {
+    case QUORUM_WON:
+        /* The own vote counts like any other, when it is durable; but nobody leads without
+           it: a leader must know after a crash that it had the term. */
+        if (pre)
+            s_campaign (self, RAFT_CAMPAIGN_REAL);
+        else if (tracker_find (&self->tracker, self->config.id)->vote > 0)
+            s_become_leader (self);
+        break;
+    case QUORUM_LOST:
+        raft_become_follower (self, self->term, 0);
+        break;
+    case QUORUM_PENDING:
+        break;
+    }
+}
+
+void raft_send_timeout_now (raft_t *self, uint64_t to)
+{
+    /* Votes of this campaign don't wait for leases, however late the message arrives. */
+    self->lease_void = true;
+    raft_send (self, (raft_message_t){.type = RAFT_MSG_TIMEOUT_NOW, .to = to});
+}
+
+raft_result_t raft_transfer_leader (raft_t *self, uint64_t id)
+{
+    if (self->role != RAFT_LEADER)
+        return RAFT_NOT_LEADER;
+    tracker_progress_t *peer = tracker_find (&self->tracker, id);
+    if (!peer || !tracker_is_voter (&self->tracker, id))
+        return RAFT_INVALID;
+    if (id == self->config.id) {
+        self->transferee = 0;
+        return RAFT_OK;
+    }
+    if (self->transferee == id)
+        return RAFT_OK;
+    /* Thesis 3.10: stop taking proposals, bring the target up to date, tell it to campaign. */
+    self->transferee = id;
+    self->transfer_deadline_ms = self->now_ms + self->config.election_timeout_ms;
+    if (peer->match == raft_journal_last (&self->journal))
+        raft_send_timeout_now (self, id);
+    return RAFT_OK;
+}
+
+void raft_forget_leader (raft_t *self)
+{
+    if (self->role != RAFT_FOLLOWER)
+        return;
+    self->leader = 0;
+    self->contact_ms = self->now_ms - self->config.election_timeout_ms;
+}

@@ -1,0 +1,262 @@
+/*  raft_replication - proposals, MsgApp and its answers, commit, heartbeats */
+#include "actors/election/raft_core.h"
+
+#include <assert.h>
+
+uint64_t raft_push (raft_t *self, raft_entry_type_t type, raft_blob_t *blob)
+{
+    raft_entry_t entry = {
+        .term = self->term,
+        .index = raft_journal_last (&self->journal) + 1,
+        .type = type,
+        .blob = blob,
+    };
+    raft_journal_push (&self->journal, &entry);
+    self->uncommitted_bytes += raft_entry_bytes (&entry);
+    return entry.index;
+}
+
+raft_result_t raft_propose (raft_t *self, raft_entry_type_t type, raft_blob_t *blob,
+                            uint64_t *ret_index, uint64_t *ret_term)
+{
+    raft_result_t result = RAFT_OK;
+    size_t bytes = raft_blob_size (blob) + RAFT_ENTRY_OVERHEAD;
+    if (self->role != RAFT_LEADER)
+        result = RAFT_NOT_LEADER;
+    else if (self->transferee)
+        result = RAFT_BUSY; /* thesis 3.10: or the target never catches up */
+    else if (self->uncommitted_bytes &&
+             self->uncommitted_bytes + bytes > self->config.uncommitted_bytes_max)
+        result = RAFT_BUSY;
+    else if (type == RAFT_ENTRY_CONFIG &&
+             (self->pending_conf_index > self->journal.applied || !raft_committed_in_term (self)))
+        /* One change at a time, and none before the term's no-op is committed (the bug in the
+           thesis' single-server changes, raft-dev 2015). */
+        result = RAFT_BUSY;
+    if (result != RAFT_OK) {
+        raft_blob_release (blob);
+        return result;
+    }
+    *ret_index = raft_push (self, type, blob);
+    *ret_term = self->term;
+    if (type == RAFT_ENTRY_CONFIG)
+        self->pending_conf_index = *ret_index;
+    return RAFT_OK;
+}
+
+/*  One MsgApp to a peer; without entries only if empty is set. False if nothing was sent. */
+static bool s_send_append (raft_t *self, tracker_progress_t *peer, bool empty)
+{
+    if (tracker_paused (peer))
+        return false;
+    uint64_t previous = peer->next - 1;
+    uint64_t term = raft_journal_term (&self->journal, previous);
+    if (previous > 0 && term == 0) {
+        if (previous + 1 < raft_journal_first (&self->journal))
+            tracker_become_snapshot (peer, raft_journal_first (&self->journal) - 1);
+        return false; /* otherwise it can't be read at the moment */
+    }
+    raft_message_t message = {
+        .type = RAFT_MSG_APP,
+        .to = peer->id,
+        .index = previous,
+        .log_term = term,
+        .commit = self->journal.committed,
+    };
+    if (peer->state != TRACKER_REPLICATE || !tracker_window_full (&peer->window))
+        message.entries_count =
+            raft_journal_entries (&self->journal, peer->next, UINT64_MAX, RAFT_BATCH_MAX,
+                                  self->config.message_bytes_max, &message.entries);
+    if (message.entries_count == 0 && !empty)
+        return false;
+    size_t bytes = 0;
+    for (size_t i = 0; i < message.entries_count; i++)
+        bytes += raft_entry_bytes (&message.entries[i]);
+    tracker_sent (peer, message.entries_count, bytes);
+    peer->commit_sent = message.commit;
+    raft_send (self, message);
+    return true;
+}
+
+void raft_replicate (raft_t *self)
+{
+    for (uint32_t i = 0; i < self->tracker.count; i++) {
+        tracker_progress_t *peer = &self->tracker.peers[i];
+        if (peer->id == self->config.id)
+            continue;
+        /* Pipelining (thesis 10.2.1): as much as the window lets through. */
+        while (s_send_append (self, peer, false))
+            continue;
+        /* Followers shall apply what is committed now, not with the next heartbeat. */
+        if (peer->commit_sent < self->journal.committed && peer->state == TRACKER_REPLICATE)
+            s_send_append (self, peer, true);
+    }
+}
+
+void raft_maybe_commit (raft_t *self)
+{
+    uint64_t index = tracker_committed (&self->tracker);
+    /* Thesis 3.6.2: by counting, only entries of the own term are committed; earlier ones with
+       them (figure 3.7, "figure 8" of the paper). */
+    if (index <= raft_journal_last (&self->journal) && index > self->journal.committed &&
+        raft_journal_term (&self->journal, index) == self->term)
+        raft_journal_commit (&self->journal, index);
+}
+
+void raft_acknowledge_self (raft_t *self)
+{
+    tracker_progress_t *own = tracker_find (&self->tracker, self->config.id);
+    assert (self->role == RAFT_LEADER);
+    /* Thesis 10.2.1: the leader counts itself only for what its own disk has. */
+    if (own && tracker_update (own, self->journal.durable))
+        raft_maybe_commit (self);
+}
+
+/*  The leader's commit index, as far as it can be true here. */
+static void s_follow_commit (raft_t *self, uint64_t commit)
+{
+    if (commit <= raft_journal_last (&self->journal))
+        raft_journal_commit (&self->journal, commit);
+    else
+        self->anomalies++;
+}
+
+void raft_on_append (raft_t *self, const raft_message_t *message)
+{
+    raft_message_t answer = {.type = RAFT_MSG_APP_RESP, .to = message->from};
+    uint64_t last_new = message->index + message->entries_count;
+    if (message->entries_count &&
+        message->entries[message->entries_count - 1].term > message->term) {
+        self->anomalies++;
+        return;
+    }
+    if (message->index < self->journal.committed) {
+        /* Old news: all that is committed is the leader's as well. */
+        answer.index = self->journal.committed;
+        raft_send_durable (self, answer);
+        return;
+    }
+    switch (raft_journal_append (&self->journal, message->index, message->log_term,
+                                 message->entries, message->entries_count)) {
+    case RAFT_APPEND_OK:
+        s_follow_commit (self, message->commit < last_new ? message->commit : last_new);
+        answer.index = last_new;
+        raft_send_durable (self, answer);
+        break;
+    case RAFT_APPEND_MISMATCH:
+        /* Thesis 3.5, end: tell the leader where our term begins, not just "no"; it then skips
+           a term at a time. */
+        answer.reject = true;
+        answer.index = message->index;
+        answer.reject_hint = raft_journal_conflict (&self->journal, message->index,
+                                                    message->log_term, &answer.log_term);
+        raft_send (self, answer);
+        break;
+    case RAFT_APPEND_INVALID:
+        self->anomalies++;
+        break;
+    }
+}
+
+static void s_on_rejected (raft_t *self, tracker_progress_t *peer, const raft_message_t *message)
+{
+    uint64_t hint = message->reject_hint, term;
+    /* The same skip on our side: what has a later term than the follower's can't match. */
+    if (message->log_term > 0)
+        hint = raft_journal_conflict (&self->journal, hint, message->log_term, &term);
+    if (!tracker_decrease (peer, message->index, hint))
+        return;
+    if (peer->state == TRACKER_REPLICATE)
+        tracker_become_probe (peer);
+    s_send_append (self, peer, true);
+}
+
+void raft_on_append_resp (raft_t *self, const raft_message_t *message)
+{
+    tracker_progress_t *peer = tracker_find (&self->tracker, message->from);
+    if (!peer)
+        return;
+    uint64_t last = raft_journal_last (&self->journal);
+    if (!message->reject && message->index > last) {
+        self->anomalies++;
+        return;
+    }
+    peer->recent_active = true;
+    if (message->reject) {
+        s_on_rejected (self, peer, message);
+        return;
+    }
+    bool moved = tracker_update (peer, message->index);
+    if (!moved && !(peer->state == TRACKER_PROBE && peer->match == message->index))
+        return;
+    switch (peer->state) {
+    case TRACKER_PROBE:
+        tracker_become_replicate (peer);
+        break;
+    case TRACKER_SNAPSHOT:
+        /* From here on the log does again. */
+        if (peer->match + 1 >= raft_journal_first (&self->journal)) {
+            tracker_become_probe (peer);
+            tracker_become_replicate (peer);
+        }
+        break;
+    case TRACKER_REPLICATE:
+        tracker_window_free_to (&peer->window, message->index);
+        break;
+    }
+    raft_maybe_commit (self);
+    if (self->transferee == peer->id && peer->match == last)
+        raft_send_timeout_now (self, peer->id);
+}
+
+void raft_heartbeat (raft_t *self)
+{
+    self->heartbeat_deadline_ms = self->now_ms + self->config.heartbeat_ms;
+    self->round++;
+    self->round_sent_ms[self->round % RAFT_ROUNDS] = self->now_ms;
+    for (uint32_t i = 0; i < self->tracker.count; i++) {
+        tracker_progress_t *peer = &self->tracker.peers[i];
+        if (peer->id == self->config.id) {
+            peer->round_acked = self->round;
+            continue;
+        }
+        /* Only what the peer is known to have: it may be behind. */
+        uint64_t commit = self->journal.committed;
+        raft_send (self, (raft_message_t){
+                             .type = RAFT_MSG_HEARTBEAT,
+                             .to = peer->id,
+                             .commit = peer->match < commit ? peer->match : commit,
+                             .context = self->round,
+                         });
+    }
+}
+
+void raft_on_heartbeat (raft_t *self, const raft_message_t *message)
+{
+    s_follow_commit (self, message->commit);
+    raft_send (self, (raft_message_t){.type = RAFT_MSG_HEARTBEAT_RESP,
+                                      .to = message->from,
+                                      .context = message->context});
+}
+
+void raft_on_heartbeat_resp (raft_t *self, const raft_message_t *message)
+{
+    tracker_progress_t *peer = tracker_find (&self->tracker, message->from);
+    if (!peer)
+        return;
+    if (message->context > self->round) {
+        self->anomalies++; /* an answer to what was never asked */
+        return;
+    }
+    peer->recent_active = true;
+    peer->flow_paused = false;
+    if (message->context > peer->round_acked) {
+        peer->round_acked = message->context;
+        if (self->round - message->context < RAFT_ROUNDS)
+            peer->acked_sent_ms = self->round_sent_ms[message->context % RAFT_ROUNDS];
+        raft_reads_confirm (self);
+    }
+    /* Something may have been lost on the way: an empty MsgApp brings it to light. */
+    if (peer->match < raft_journal_last (&self->journal) || peer->state == TRACKER_PROBE)
+        s_send_append (self, peer, true);
+}

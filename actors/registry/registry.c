@@ -1,0 +1,373 @@
+/*  registry - the actor that keeps the workers: enrolment, liveness, trust */
+#include "actors/registry/registry.h"
+
+#include "transport/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TICK_MS = 100,
+    ENROLS_MAX = 256,
+    MEMORY_MAX = 64 << 20
+};
+
+/*  What is known of a worker beyond the ledger. */
+typedef struct {
+    record_key_t key;
+    worker_t ledger;        /* as the ledger has it; memory in the registry's arena */
+    bool enrolled;
+    const message_t *beat;  /* its last heartbeat, held; or NULL */
+    int64_t heard_ns;
+    int64_t broken_ns;      /* its connection broke, and it was not heard since; 0: no */
+    uint64_t request;       /* proposal in flight */
+} member_t;
+
+typedef struct {
+    uint64_t request;
+    const message_t *message; /* the joiner's, held until its answer */
+    uint8_t certificate[512];
+    size_t certificate_size;
+} enrolment_t;
+
+typedef struct {
+    const registry_args_t *args;
+    leadership_t leadership;
+    int64_t leading_since_ns;
+    arena_t arena;            /* of what was read from the ledger */
+    member_t **members;
+    size_t member_count, member_room;
+    enrolment_t enrolments[ENROLS_MAX];
+    size_t enrolment_count;
+    uint64_t master_request;  /* our own record's proposal */
+    bool master_known;        /* the ledger has it as it is */
+    bool dirty;               /* the ledger changed */
+    metric_t *alive_metric, *lost_metric;
+} registry_t;
+
+static member_t *member_of (registry_t *self, const record_key_t *key, bool create)
+{
+    for (size_t i = 0; i < self->member_count; i++)
+        if (!memcmp (&self->members[i]->key, key, sizeof (*key)))
+            return self->members[i];
+    if (!create)
+        return NULL;
+    if (self->member_count == self->member_room) {
+        self->member_room = self->member_room ? self->member_room * 2 : 16;
+        self->members = realloc (self->members, self->member_room * sizeof (*self->members));
+    }
+    member_t *member = calloc (1, sizeof (*member));
+    if (!self->members || !member)
+        abort ();
+    member->key = *key;
+    return self->members[self->member_count++] = member;
+}
+
+/*  ---- the ledger's nodes become the keyring ---------------------------------------- */
+
+static void entry (keyring_entry_t *out, const record_key_t *key, role_t role, const char *name,
+                   int64_t not_after_ms)
+{
+    *out = (keyring_entry_t){ .key = *key, .role = role, .not_after_ms = not_after_ms };
+    strncpy (out->name, name ? name : "", sizeof (out->name) - 1);
+}
+
+static int admit (registry_t *self, const worker_t *workers, size_t worker_count,
+                  const token_t *tokens, size_t token_count, nexus_error_t *error)
+{
+    size_t count = self->args->master_count + worker_count + token_count, n = 0;
+    keyring_entry_t *entries = calloc (count + 1, sizeof (*entries));
+    if (!entries)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for %zu keys", count);
+    for (size_t i = 0; i < self->args->master_count; i++)
+        entry (&entries[n++], &self->args->masters[i], ROLE_MASTER, "master", 0);
+    for (size_t i = 0; i < worker_count; i++)
+        entry (&entries[n++], &workers[i].key, ROLE_WORKER, workers[i].name, 0);
+    for (size_t i = 0; i < token_count; i++)
+        entry (&entries[n++], &tokens[i].key, ROLE_JOINER, "join token", tokens[i].not_after_ms);
+    int rc = keyring_replace (self->args->keyring, self->args->domain, entries, n, error);
+    free (entries);
+    return rc;
+}
+
+static bool same_master (const master_t *a, const master_t *b)
+{
+    return record_equal (&master_record, a, b);
+}
+
+/*  Reads what the ledger says of nodes. */
+static int refresh (registry_t *self, nexus_error_t *error)
+{
+    worker_t *workers;
+    token_t *tokens;
+    master_t master;
+    size_t worker_count, token_count;
+    tables_txn_t *txn = tables_begin (self->args->tables, false, error);
+    if (!txn)
+        return -1;
+    arena_reset (&self->arena);
+    int found = 0;
+    int rc = ledger_list_workers (txn, &self->arena, &workers, &worker_count, error) ||
+             ledger_list (txn, LEDGER_TOKENS, NULL, NULL, 0, &self->arena, (void **) &tokens,
+                          &token_count, error) ||
+             (found = ledger_get (txn, LEDGER_MASTERS, ledger_key_node (&self->args->self.key),
+                                  &self->arena, &master, error)) < 0;
+    tables_abort (&txn);
+    if (rc)
+        return -1;
+    self->master_known = found && same_master (&master, &self->args->self);
+    for (size_t i = 0; i < self->member_count; i++)
+        self->members[i]->enrolled = false;
+    double lost = 0;
+    for (size_t i = 0; i < worker_count; i++) {
+        member_t *member = member_of (self, &workers[i].key, true);
+        member->enrolled = true;
+        member->ledger = workers[i];
+        lost += workers[i].state == WORKER_LOST;
+    }
+    metric_set (self->lost_metric, lost);
+    metric_set (self->alive_metric, (double) worker_count - lost);
+    self->dirty = false;
+    return admit (self, workers, worker_count, tokens, token_count, error);
+}
+
+/*  ---- enrolment ------------------------------------------------------------------------ */
+
+static void take_enrol (registry_t *self, context_t *ctx, const message_t *message)
+{
+    const enrol_t *enrol = message->body;
+    if (self->enrolment_count == ENROLS_MAX) {
+        context_reply_failure (ctx, message, NEXUS_EXHAUSTED,
+                               "too many nodes are joining at once: try again");
+        return;
+    }
+    if (record_key_is_zero (&enrol->key)) {
+        context_reply_failure (ctx, message, NEXUS_INVALID, "enrol: the key is missing");
+        return;
+    }
+    enrolment_t *enrolment = &self->enrolments[self->enrolment_count++];
+    membership_t membership = { .node = enrol->key, .role = ROLE_WORKER, .name = enrol->name,
+                                .site = enrol->site };
+    uint8_t signature[64];
+    membership_sign (&membership, self->args->root, signature);
+    buffer_t bytes = { .limit = sizeof (enrolment->certificate) };
+    record_encode (&membership_record, &membership, &bytes);
+    enrolment->certificate_size = bytes.size;
+    memcpy (enrolment->certificate, bytes.data, bytes.size);
+    add_worker_t command = {
+        .worker = { .key = enrol->key, .name = enrol->name, .site = enrol->site,
+                    .state = WORKER_LOST, .reason = "joined, not heard of yet",
+                    .certificate = { bytes.data, bytes.size },
+                    .enrolled_ms = context_wall_ms (ctx) },
+        .token = message->from.node, /* the key that it connected with is the token's */
+    };
+    enrolment->message = message_retain ((message_t *) message);
+    enrolment->request = command_propose (ctx, &add_worker_record, &command);
+    buffer_free (&bytes);
+    log_info (context_log (ctx), "node asks to join", LOG_TEXT ("name", enrol->name),
+              LOG_NODE ("key", &enrol->key));
+}
+
+static bool answer_enrol (registry_t *self, context_t *ctx, const message_t *reply)
+{
+    for (size_t i = 0; i < self->enrolment_count; i++) {
+        enrolment_t *enrolment = &self->enrolments[i];
+        if (enrolment->request != reply->correlation)
+            continue;
+        const failure_t *failure = message_body (reply, failure);
+        enrolled_t enrolled = { .certificate = { enrolment->certificate,
+                                                 enrolment->certificate_size } };
+        if (failure)
+            context_reply_failure (ctx, enrolment->message, (nexus_code_t) failure->code, "%s",
+                                   failure->text ? failure->text : "");
+        else
+            context_reply (ctx, enrolment->message, &enrolled_record, &enrolled);
+        message_release ((message_t **) &enrolment->message);
+        *enrolment = self->enrolments[--self->enrolment_count];
+        return true;
+    }
+    return false;
+}
+
+/*  ---- liveness --------------------------------------------------------------------------- */
+
+static void set_worker (context_t *ctx, member_t *member, const worker_t *worker)
+{
+    set_worker_t command = { .worker = *worker, .time_ms = context_wall_ms (ctx) };
+    member->request = command_propose (ctx, &set_worker_record, &command);
+}
+
+/*  Puts into the ledger what a heartbeat says and the ledger does not know. */
+static void note_heartbeat (context_t *ctx, member_t *member)
+{
+    const heartbeat_t *beat = member->beat->body;
+    worker_t worker = member->ledger;
+    worker.resources = beat->resources;
+    worker.lane = beat->lane;
+    worker.labels = beat->labels;
+    worker.session = beat->session;
+    if (worker.state == WORKER_LOST) {
+        worker.state = WORKER_ACTIVE;
+        worker.reason = "";
+    }
+    if (!record_equal (&worker_record, &worker, &member->ledger)) {
+        if (member->ledger.state == WORKER_LOST)
+            log_info (context_log (ctx), "worker is there", LOG_TEXT ("worker", worker.name));
+        set_worker (ctx, member, &worker);
+    }
+}
+
+static void check_silence (registry_t *self, context_t *ctx, member_t *member)
+{
+    int64_t now = context_now (ctx), heard = member->heard_ns;
+    if (member->ledger.state == WORKER_LOST)
+        return;
+    /*  A new leader gives everybody the full time before it judges. */
+    if (heard < self->leading_since_ns)
+        heard = self->leading_since_ns;
+    int64_t limit = MS_TO_NS (self->args->lost_after_ms);
+    bool broken = member->broken_ns && now - member->broken_ns > limit / 3 &&
+                  now - heard > limit / 3;
+    if (!broken && now - heard <= limit)
+        return;
+    worker_t worker = member->ledger;
+    worker.state = WORKER_LOST;
+    worker.reason = broken ? "its connection broke" : "it went silent";
+    log_warning (context_log (ctx), "worker is lost", LOG_TEXT ("worker", worker.name),
+                 LOG_TEXT ("reason", worker.reason),
+                 LOG_INT ("silent_ms", NS_TO_MS (now - member->heard_ns)));
+    set_worker (ctx, member, &worker);
+}
+
+static void take_heartbeat (registry_t *self, context_t *ctx, const message_t *message)
+{
+    member_t *member = member_of (self, &message->from.node, true);
+    if (member->beat)
+        message_release ((message_t **) &member->beat);
+    member->beat = message_retain ((message_t *) message);
+    member->heard_ns = context_now (ctx);
+    member->broken_ns = 0;
+}
+
+static void take_peer_event (registry_t *self, context_t *ctx, const peer_event_t *event)
+{
+    member_t *member = event->role == ROLE_WORKER ? member_of (self, &event->node, false) : NULL;
+    if (member)
+        member->broken_ns = event->up ? 0 : context_now (ctx);
+}
+
+/*  ---- the actor ---------------------------------------------------------------------------- */
+
+static void take_reply (registry_t *self, context_t *ctx, const message_t *message)
+{
+    if (message->correlation == self->master_request)
+        self->master_request = 0;
+    else if (!answer_enrol (self, ctx, message))
+        for (size_t i = 0; i < self->member_count; i++)
+            if (self->members[i]->request == message->correlation)
+                self->members[i]->request = 0;
+}
+
+static void receive (void *state, context_t *ctx, const message_t *message)
+{
+    registry_t *self = state;
+    if (message->flags & MESSAGE_REPLY)
+        take_reply (self, ctx, message);
+    else if (message->role == ROLE_WORKER && message_body (message, heartbeat))
+        take_heartbeat (self, ctx, message);
+    else if (message->role == ROLE_JOINER && message_body (message, enrol))
+        take_enrol (self, ctx, message);
+    else if (message->role != ROLE_LOCAL)
+        return;
+    else if (message_body (message, peer_event))
+        take_peer_event (self, ctx, message->body);
+    else if (message_body (message, ledger_changed)) {
+        const ledger_changed_t *changed = message->body;
+        const uint64_t ours = 1u << LEDGER_WORKERS | 1u << LEDGER_TOKENS | 1u << LEDGER_MASTERS;
+        self->dirty |= (changed->tables & ours) != 0;
+    } else if (message_body (message, leadership)) {
+        const leadership_t *leadership = message->body;
+        if (leadership->leading && !self->leadership.leading)
+            self->leading_since_ns = context_now (ctx);
+        self->leadership = *leadership;
+    }
+}
+
+static void settle (void *state, context_t *ctx)
+{
+    registry_t *self = state;
+    nexus_error_t error;
+    if (self->dirty && refresh (self, &error)) {
+        context_fail (ctx, &error);
+        return;
+    }
+    if (!self->leadership.leading)
+        return;
+    for (size_t i = 0; i < self->member_count; i++) {
+        member_t *member = self->members[i];
+        if (member->enrolled && member->beat && !member->request &&
+            context_now (ctx) - member->heard_ns < MS_TO_NS (self->args->lost_after_ms) &&
+            !member->broken_ns)
+            note_heartbeat (ctx, member);
+    }
+}
+
+static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
+{
+    registry_t *self = state;
+    (void) id;
+    (void) data;
+    if (!self->master_known && !self->master_request &&
+        !record_key_is_zero (&self->leadership.leader))
+        self->master_request = command_propose (ctx, &set_master_record,
+                                        &(set_master_t){ .master = self->args->self });
+    for (size_t i = 0; i < self->member_count && self->leadership.leading; i++)
+        if (self->members[i]->enrolled && !self->members[i]->request)
+            check_silence (self, ctx, self->members[i]);
+    context_after (ctx, MS_TO_NS (TICK_MS), 0);
+}
+
+static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+{
+    registry_t *self = state;
+    self->args = args;
+    arena_init (&self->arena, MEMORY_MAX, NULL, 0);
+    self->alive_metric = metrics_gauge (context_metrics (ctx), "nexus_workers_alive",
+                                        "Workers that are not lost.", NULL);
+    self->lost_metric = metrics_gauge (context_metrics (ctx), "nexus_workers_lost",
+                                       "Workers that are lost.", NULL);
+    if (refresh (self, error))
+        return -1;
+    address_t election = address_local ("election", 0), ledger = address_local ("ledger", 0);
+    address_t link = address_local ("link", 0);
+    context_send (ctx, &election, &leadership_subscribe_record, &(leadership_subscribe_t){ true });
+    context_send (ctx, &ledger, &ledger_subscribe_record, &(ledger_subscribe_t){ true });
+    context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){ 0 });
+    context_after (ctx, MS_TO_NS (TICK_MS), 0);
+    return 0;
+}
+
+static void stop (void *state, context_t *ctx)
+{
+    registry_t *self = state;
+    (void) ctx;
+    for (size_t i = 0; i < self->member_count; i++) {
+        if (self->members[i]->beat)
+            message_release ((message_t **) &self->members[i]->beat);
+        free (self->members[i]);
+    }
+    free (self->members);
+    for (size_t i = 0; i < self->enrolment_count; i++)
+        message_release ((message_t **) &self->enrolments[i].message);
+    arena_reset (&self->arena);
+}
+
+const behaviour_t registry_behaviour = {
+    .name = "registry",
+    .state_size = sizeof (registry_t),
+    .start = start,
+    .receive = receive,
+    .timer = timer,
+    .settle = settle,
+    .stop = stop,
+};

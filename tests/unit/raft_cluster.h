@@ -1,0 +1,485 @@
+/*  raft_cluster - N Raft cores in one thread: virtual time, a network that can be cut, delayed
+    and lossy, disks that hold writes back and forget them in a crash
+
+    After each turn of a node the invariants of Raft are checked (figure 3.2 of the thesis),
+    and on each message that it depends on nothing that isn't on the sender's disk.
+*/
+#pragma once
+
+#include "actors/election/raft_core.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLUSTER_NODES   7
+#define CLUSTER_ENTRIES 20000
+#define CLUSTER_TERMS   20000
+
+typedef struct {
+    uint64_t sequence;
+    raft_hard_state_t hard;
+    raft_entry_t *entries;
+    size_t count;
+} cluster_write_t;
+
+typedef struct {
+    uint64_t id;
+    raft_t *raft; /* NULL: crashed */
+    raft_config_t config;
+    /* The disk. */
+    raft_hard_state_t hard;
+    raft_entry_t *log; /* log[i] has index i + 1 */
+    size_t log_count;
+    uint64_t applied;
+    bool hold; /* writes wait for cluster_flush */
+    cluster_write_t writes[4096];
+    size_t writes_count;
+    /* What came out. */
+    raft_read_t reads[4096];
+    size_t reads_count;
+    uint64_t committed_seen;
+} cluster_node_t;
+
+typedef struct {
+    int64_t at_ms;
+    raft_message_t message;
+} cluster_packet_t;
+
+typedef struct {
+    uint32_t count;
+    cluster_node_t nodes[CLUSTER_NODES + 1]; /* [0] is unused */
+    int64_t now_ms;
+    uint64_t random;
+    cluster_packet_t *packets;
+    size_t packets_count;
+    size_t packets_capacity;
+    bool cut[CLUSTER_NODES + 1][CLUSTER_NODES + 1];
+    unsigned drop_percent;
+    unsigned duplicate_percent;
+    int64_t delay_ms_max; /* 0: messages arrive in the same millisecond, in order */
+    uint64_t sent[RAFT_MSG_TYPES];
+    bool (*intercept) (void *context, const raft_message_t *message); /* true: lost */
+    void *intercept_context;
+    /* The truth. */
+    struct {
+        uint64_t term;
+        uint64_t value;
+    } committed[CLUSTER_ENTRIES];
+    uint64_t committed_last;
+    uint64_t leaders[CLUSTER_TERMS];
+} cluster_t;
+
+static uint64_t cluster_random (cluster_t *self, uint64_t below)
+{
+    self->random = self->random * UINT64_C (6364136223846793005) + UINT64_C (1442695040888963407);
+    return (self->random >> 33) % below;
+}
+
+static uint64_t cluster_value (const raft_entry_t *entry)
+{
+    uint64_t value = 0;
+    if (raft_blob_size (entry->blob) >= sizeof (value))
+        memcpy (&value, raft_blob_data (entry->blob), sizeof (value));
+    return value;
+}
+
+/*  The disk as the core reads it. */
+static uint64_t s_disk_first (void *self)
+{
+    (void)self;
+    return 1;
+}
+
+static uint64_t s_disk_last (void *self)
+{
+    return ((cluster_node_t *)self)->log_count;
+}
+
+static uint64_t s_disk_term (void *self, uint64_t index)
+{
+    cluster_node_t *node = self;
+    return index >= 1 && index <= node->log_count ? node->log[index - 1].term : 0;
+}
+
+static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes_max,
+                              raft_entry_t *entries)
+{
+    cluster_node_t *node = self;
+    size_t count = 0, bytes = 0;
+    for (uint64_t index = lo; index < hi && index <= node->log_count; index++) {
+        bytes += raft_entry_bytes (&node->log[index - 1]);
+        if (count && bytes > bytes_max)
+            break;
+        entries[count] = node->log[index - 1];
+        raft_blob_retain (entries[count++].blob);
+    }
+    return count;
+}
+
+static void s_disk_truncate (cluster_node_t *node, uint64_t last)
+{
+    while (node->log_count > last)
+        raft_blob_release (node->log[--node->log_count].blob);
+}
+
+static void s_write_free (cluster_write_t *write)
+{
+    raft_entries_free (write->entries, write->count);
+}
+
+/*  The oldest write reaches the disk; the core isn't told yet. */
+static uint64_t s_disk_write (cluster_node_t *node)
+{
+    cluster_write_t write = node->writes[0];
+    node->writes_count--;
+    memmove (node->writes, node->writes + 1, node->writes_count * sizeof (cluster_write_t));
+    assert_true (write.hard.term >= node->hard.term);
+    node->hard = write.hard;
+    if (write.count)
+        s_disk_truncate (node, write.entries[0].index - 1);
+    for (size_t i = 0; i < write.count; i++) {
+        assert_int_equal (write.entries[i].index, node->log_count + 1);
+        assert_true (node->log_count < CLUSTER_ENTRIES);
+        node->log[node->log_count] = write.entries[i];
+        raft_blob_retain (node->log[node->log_count++].blob);
+    }
+    s_write_free (&write);
+    return write.sequence;
+}
+
+/*  What a message promises must be on the sender's disk. */
+static void s_check_durable (const cluster_node_t *node, const raft_message_t *message)
+{
+    switch (message->type) {
+    case RAFT_MSG_VOTE:
+        assert_int_equal (node->hard.term, message->term);
+        assert_int_equal (node->hard.vote, node->id);
+        assert_true (node->log_count >= message->index);
+        break;
+    case RAFT_MSG_VOTE_RESP:
+        assert_true (node->hard.term >= message->term);
+        if (!message->reject && node->hard.term == message->term)
+            assert_int_equal (node->hard.vote, message->to);
+        break;
+    case RAFT_MSG_APP_RESP:
+        if (!message->reject && message->index && node->hard.term == message->term)
+            assert_true (node->log_count >= message->index);
+        break;
+    default:
+        break;
+    }
+}
+
+static void s_network_add (cluster_t *self, const raft_message_t *message)
+{
+    if (self->cut[message->from][message->to] || cluster_random (self, 100) < self->drop_percent ||
+        (self->intercept && self->intercept (self->intercept_context, message)))
+        return;
+    if (self->packets_count == self->packets_capacity) {
+        self->packets_capacity = self->packets_capacity ? self->packets_capacity * 2 : 64;
+        self->packets =
+            raft_realloc (self->packets, self->packets_capacity * sizeof (cluster_packet_t));
+    }
+    cluster_packet_t packet = {.at_ms = self->now_ms, .message = *message};
+    if (self->delay_ms_max)
+        packet.at_ms += (int64_t)cluster_random (self, (uint64_t)self->delay_ms_max + 1);
+    packet.message.entries = NULL;
+    if (message->entries_count) {
+        packet.message.entries = raft_alloc (message->entries_count * sizeof (raft_entry_t));
+        for (size_t i = 0; i < message->entries_count; i++) {
+            packet.message.entries[i] = message->entries[i];
+            raft_blob_retain (message->entries[i].blob);
+        }
+    }
+    self->packets[self->packets_count++] = packet;
+}
+
+static void s_send (cluster_t *self, cluster_node_t *node, const raft_message_t *message)
+{
+    s_check_durable (node, message);
+    assert_int_equal (message->from, node->id);
+    self->sent[message->type]++;
+    s_network_add (self, message);
+    if (cluster_random (self, 100) < self->duplicate_percent)
+        s_network_add (self, message);
+}
+
+/*  Committed entries are the same everywhere, forever (state machine safety). */
+static void s_check_committed (cluster_t *self, uint64_t index, uint64_t term, uint64_t value)
+{
+    assert_true (index < CLUSTER_ENTRIES);
+    if (index > self->committed_last) {
+        assert_int_equal (index, self->committed_last + 1);
+        self->committed_last = index;
+        self->committed[index].term = term;
+        self->committed[index].value = value;
+    }
+    assert_int_equal (self->committed[index].term, term);
+    assert_int_equal (self->committed[index].value, value);
+}
+
+static void s_check_node (cluster_t *self, cluster_node_t *node)
+{
+    raft_status_t status;
+    raft_status (node->raft, &status);
+    assert_true (status.hard.commit <= status.last && status.applied <= status.hard.commit);
+    assert_true (status.durable <= node->log_count);
+    for (uint64_t i = node->committed_seen + 1; i <= status.hard.commit; i++) {
+        raft_entry_t *entries;
+        assert_int_equal (raft_journal_entries (&node->raft->journal, i, i, 1, SIZE_MAX, &entries),
+                          1);
+        s_check_committed (self, i, entries[0].term, cluster_value (&entries[0]));
+        raft_entries_free (entries, 1);
+    }
+    node->committed_seen = status.hard.commit;
+    if (status.soft.role != RAFT_LEADER)
+        return;
+    assert_true (status.soft.term < CLUSTER_TERMS);
+    uint64_t *leader = &self->leaders[status.soft.term];
+    if (*leader == 0) {
+        *leader = node->id;
+        /* Leader completeness: a new leader has all that was ever committed. */
+        assert_true (status.last >= self->committed_last);
+        for (uint64_t i = 1; i <= self->committed_last; i++)
+            assert_int_equal (raft_journal_term (&node->raft->journal, i), self->committed[i].term);
+    }
+    assert_int_equal (*leader, node->id); /* election safety */
+}
+
+/*  One ready of a node. */
+static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *ready)
+{
+    for (size_t i = 0; i < ready->messages.count; i++)
+        s_send (self, node, &ready->messages.items[i]);
+    if (ready->sequence) {
+        assert_true (node->writes_count < 4096);
+        node->writes[node->writes_count++] = (cluster_write_t){.sequence = ready->sequence,
+                                                               .hard = ready->hard,
+                                                               .entries = ready->append,
+                                                               .count = ready->append_count};
+        ready->append = NULL;
+        ready->append_count = 0;
+    }
+    for (size_t i = 0; i < ready->committed_count; i++) {
+        raft_entry_t *entry = &ready->committed[i];
+        assert_int_equal (entry->index, node->applied + 1);
+        s_check_committed (self, entry->index, entry->term, cluster_value (entry));
+        node->applied = entry->index;
+    }
+    if (ready->committed_count)
+        raft_applied (node->raft, node->applied);
+    for (size_t i = 0; i < ready->reads_count && node->reads_count < 4096; i++)
+        node->reads[node->reads_count++] = ready->reads[i];
+}
+
+/*  A turn: everything that a node has to do now. */
+static void cluster_pump (cluster_t *self, uint64_t id)
+{
+    cluster_node_t *node = &self->nodes[id];
+    raft_ready_t ready;
+    bool more = true;
+    while (more && node->raft) {
+        more = false;
+        while (raft_ready (node->raft, &ready)) {
+            s_carry_out (self, node, &ready);
+            raft_ready_clear (&ready);
+            s_check_node (self, node);
+        }
+        while (!node->hold && node->writes_count) {
+            raft_persisted (node->raft, s_disk_write (node));
+            more = true;
+        }
+    }
+}
+
+/*  The oldest count writes of a disk that holds them are done. */
+static void cluster_flush (cluster_t *self, uint64_t id, size_t count)
+{
+    cluster_node_t *node = &self->nodes[id];
+    while (node->raft && count-- && node->writes_count) {
+        raft_persisted (node->raft, s_disk_write (node));
+        cluster_pump (self, id);
+    }
+}
+
+static void cluster_start (cluster_t *self, uint64_t id)
+{
+    cluster_node_t *node = &self->nodes[id];
+    const char *reason = "?";
+    node->config.hard_state = node->hard;
+    node->config.applied = node->applied;
+    node->config.seed = cluster_random (self, UINT32_MAX);
+    node->committed_seen = 0;
+    node->raft = raft_new (&node->config, self->now_ms, &reason);
+    if (!node->raft)
+        fail_msg ("node %d doesn't start: %s", (int)id, reason);
+}
+
+/*  What is on its way to the disk is lost. */
+static void cluster_crash (cluster_t *self, uint64_t id)
+{
+    cluster_node_t *node = &self->nodes[id];
+    raft_destroy (&node->raft);
+    while (node->writes_count)
+        s_write_free (&node->writes[--node->writes_count]);
+}
+
+static cluster_t *cluster_new (uint32_t count, uint64_t seed, const raft_config_t *config)
+{
+    cluster_t *self = raft_alloc (sizeof (cluster_t));
+    self->count = count;
+    self->random = seed;
+    self->now_ms = 100000;
+    for (uint64_t id = 1; id <= count; id++) {
+        cluster_node_t *node = &self->nodes[id];
+        node->id = id;
+        node->log = raft_alloc (CLUSTER_ENTRIES * sizeof (raft_entry_t));
+        node->config = config ? *config : raft_config_default ();
+        node->config.id = id;
+        node->config.storage = (raft_storage_t){.self = node,
+                                                .first = s_disk_first,
+                                                .last = s_disk_last,
+                                                .term = s_disk_term,
+                                                .entries = s_disk_entries};
+        if (node->config.conf_state.voters.count == 0)
+            for (uint64_t voter = 1; voter <= count; voter++)
+                quorum_set_add (&node->config.conf_state.voters, voter);
+        cluster_start (self, id);
+    }
+    return self;
+}
+
+static void cluster_destroy (cluster_t **self_p)
+{
+    cluster_t *self = *self_p;
+    for (uint64_t id = 1; id <= self->count; id++) {
+        cluster_crash (self, id);
+        s_disk_truncate (&self->nodes[id], 0);
+        free (self->nodes[id].log);
+    }
+    for (size_t i = 0; i < self->packets_count; i++)
+        raft_entries_free (self->packets[i].message.entries,
+                           self->packets[i].message.entries_count);
+    free (self->packets);
+    free (self);
+    *self_p = NULL;
+}
+
+/*  Delivers what is due, until nothing more is. */
+static void cluster_deliver (cluster_t *self)
+{
+    for (size_t i = 0; i < self->packets_count;) {
+        if (self->packets[i].at_ms > self->now_ms) {
+            i++;
+            continue;
+        }
+        raft_message_t message = self->packets[i].message;
+        self->packets_count--;
+        memmove (&self->packets[i], &self->packets[i + 1],
+                 (self->packets_count - i) * sizeof (cluster_packet_t));
+        cluster_node_t *node = &self->nodes[message.to];
+        if (node->raft && !self->cut[message.from][message.to]) {
+            raft_step (node->raft, &message);
+            cluster_pump (self, message.to);
+        }
+        raft_entries_free (message.entries, message.entries_count);
+        if (!self->delay_ms_max)
+            i = 0;
+    }
+}
+
+/*  Messages only; the clock stands. */
+static void cluster_settle (cluster_t *self)
+{
+    for (uint64_t id = 1; id <= self->count; id++)
+        cluster_pump (self, id);
+    cluster_deliver (self);
+}
+
+static void cluster_run (cluster_t *self, int64_t ms)
+{
+    for (int64_t i = 0; i < ms; i++) {
+        self->now_ms++;
+        for (uint64_t id = 1; id <= self->count; id++)
+            if (self->nodes[id].raft) {
+                raft_tick (self->nodes[id].raft, self->now_ms);
+                cluster_pump (self, id);
+            }
+        cluster_deliver (self);
+    }
+}
+
+static raft_status_t cluster_status (cluster_t *self, uint64_t id)
+{
+    raft_status_t status;
+    raft_status (self->nodes[id].raft, &status);
+    return status;
+}
+
+/*  The leader of the latest term; 0: none. */
+static uint64_t cluster_leader (cluster_t *self)
+{
+    uint64_t leader = 0, term = 0;
+    for (uint64_t id = 1; id <= self->count; id++) {
+        if (!self->nodes[id].raft)
+            continue;
+        raft_status_t status = cluster_status (self, id);
+        if (status.soft.role == RAFT_LEADER && status.soft.term > term) {
+            leader = id;
+            term = status.soft.term;
+        }
+    }
+    return leader;
+}
+
+/*  Makes id campaign and win; the leases of others have to be over. */
+static void cluster_elect (cluster_t *self, uint64_t id)
+{
+    assert_int_equal (raft_campaign (self->nodes[id].raft), RAFT_OK);
+    cluster_settle (self);
+    assert_int_equal (cluster_status (self, id).soft.role, RAFT_LEADER);
+}
+
+static raft_result_t cluster_propose (cluster_t *self, uint64_t id, uint64_t value)
+{
+    uint64_t index, term;
+    raft_result_t result = raft_propose (self->nodes[id].raft, RAFT_ENTRY_NORMAL,
+                                         raft_blob_new (&value, sizeof (value)), &index, &term);
+    cluster_pump (self, id);
+    return result;
+}
+
+/*  Cuts id off from everybody, in both directions, or lets it back. */
+static void cluster_isolate (cluster_t *self, uint64_t id, bool cut)
+{
+    for (uint64_t other = 1; other <= self->count; other++)
+        self->cut[id][other] = self->cut[other][id] = cut && other != id;
+}
+
+static void cluster_heal (cluster_t *self)
+{
+    memset (self->cut, 0, sizeof (self->cut));
+}
+
+/*  Log matching: same index and term, same entry and everything before it. */
+static void cluster_check_logs (cluster_t *self)
+{
+    for (uint64_t a = 1; a <= self->count; a++)
+        for (uint64_t b = a + 1; b <= self->count; b++) {
+            cluster_node_t *one = &self->nodes[a], *other = &self->nodes[b];
+            size_t i = one->log_count < other->log_count ? one->log_count : other->log_count;
+            bool same = false;
+            while (i-- > 0) {
+                bool equal = one->log[i].term == other->log[i].term;
+                assert_true (equal || !same);
+                same = equal;
+                if (same)
+                    assert_int_equal (cluster_value (&one->log[i]), cluster_value (&other->log[i]));
+            }
+        }
+}

@@ -1,0 +1,885 @@
+/*  raft: scenarios on a cluster in one thread, and random histories */
+#include "tests/unit/raft_cluster.h"
+
+static void test_first_election (void **state)
+{
+    (void)state;
+    for (uint32_t count = 1; count <= 5; count++) {
+        cluster_t *cluster = cluster_new (count, count, NULL);
+        cluster_run (cluster, 5000);
+        uint64_t leader = cluster_leader (cluster);
+        assert_int_not_equal (leader, 0);
+        for (uint64_t id = 1; id <= count; id++) {
+            raft_status_t status = cluster_status (cluster, id);
+            assert_int_equal (status.soft.leader, leader);
+            assert_int_equal (status.hard.commit, 1); /* the no-op */
+            assert_int_equal (status.applied, 1);
+            assert_int_equal (status.anomalies, 0);
+        }
+        cluster_destroy (&cluster);
+    }
+}
+
+static void test_replication (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 1, NULL);
+    cluster_elect (cluster, 1);
+    assert_int_equal (cluster_propose (cluster, 2, 9), RAFT_NOT_LEADER);
+    for (uint64_t value = 1; value <= 100; value++)
+        assert_int_equal (cluster_propose (cluster, 1, value), RAFT_OK);
+    cluster_settle (cluster);
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_int_equal (cluster->nodes[id].applied, 101);
+        assert_int_equal (cluster_value (&cluster->nodes[id].log[100]), 100);
+        assert_int_equal (cluster_status (cluster, id).anomalies, 0);
+    }
+    assert_int_equal (cluster_status (cluster, 1).uncommitted_bytes, 0);
+    cluster_destroy (&cluster);
+}
+
+/*  Proposals of one turn share a message. */
+static void test_batching (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (2, 1, NULL);
+    cluster_elect (cluster, 1);
+    uint64_t before = cluster->sent[RAFT_MSG_APP], index, term;
+    for (int i = 0; i < 500; i++)
+        raft_propose (cluster->nodes[1].raft, RAFT_ENTRY_NORMAL, NULL, &index, &term);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[2].applied, 501);
+    assert_int_equal (cluster->sent[RAFT_MSG_APP] - before, 2); /* entries, then the commit */
+    cluster_destroy (&cluster);
+}
+
+static void test_new_leader_after_crash (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 7, NULL);
+    cluster_elect (cluster, 1);
+    cluster_propose (cluster, 1, 1);
+    cluster_run (cluster, 200);
+    cluster_crash (cluster, 1);
+    cluster_run (cluster, 4000);
+    uint64_t leader = cluster_leader (cluster);
+    assert_true (leader == 2 || leader == 3);
+    assert_int_equal (cluster_propose (cluster, leader, 2), RAFT_OK);
+    cluster_start (cluster, 1);
+    cluster_run (cluster, 500);
+    assert_int_equal (cluster_status (cluster, 1).soft.leader, leader);
+    assert_int_equal (cluster->nodes[1].applied, cluster->committed_last);
+    assert_int_equal (cluster->committed[cluster->committed_last].value, 2);
+    cluster_destroy (&cluster);
+}
+
+/*  Thesis 9.6: who was cut off and comes back neither raises the term nor unseats the leader. */
+static void test_pre_vote_does_not_disturb (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster_elect (cluster, 1);
+    cluster_isolate (cluster, 3, true);
+    cluster_run (cluster, 10000);
+    assert_int_equal (cluster_status (cluster, 3).soft.role, RAFT_PRE_CANDIDATE);
+    assert_int_equal (cluster_status (cluster, 3).soft.term, 1);
+    cluster_propose (cluster, 1, 5);
+    cluster_heal (cluster);
+    cluster_run (cluster, 3000);
+    assert_int_equal (cluster_leader (cluster), 1);
+    assert_int_equal (cluster_status (cluster, 1).soft.term, 1);
+    assert_int_equal (cluster->nodes[3].applied, 2);
+    cluster_destroy (&cluster);
+}
+
+/*  Without PreVote its term is later than the leader's: all have to meet in one again. */
+static void test_stuck_candidate (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.pre_vote = false;
+    cluster_t *cluster = cluster_new (3, 3, &config);
+    cluster_elect (cluster, 1);
+    cluster_isolate (cluster, 3, true);
+    cluster_run (cluster, 10000);
+    assert_true (cluster_status (cluster, 3).soft.term > 3);
+    assert_int_equal (cluster_leader (cluster), 1);
+    cluster_heal (cluster);
+    cluster_run (cluster, 6000);
+    uint64_t leader = cluster_leader (cluster);
+    for (uint64_t id = 1; id <= 3; id++)
+        assert_int_equal (cluster_status (cluster, id).soft.leader, leader);
+    cluster_destroy (&cluster);
+}
+
+static void test_check_quorum (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (5, 3, NULL);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 2000);
+    assert_true (raft_lease_valid (cluster->nodes[1].raft));
+    for (uint64_t id = 3; id <= 5; id++)
+        cluster->cut[1][id] = cluster->cut[id][1] = true;
+    cluster_run (cluster, 901);
+    assert_int_equal (cluster_status (cluster, 1).soft.role, RAFT_LEADER);
+    assert_false (raft_lease_valid (cluster->nodes[1].raft)); /* the lease ends first */
+    cluster_run (cluster, 1100);
+    assert_int_not_equal (cluster_status (cluster, 1).soft.role, RAFT_LEADER);
+    cluster_run (cluster, 5000);
+    uint64_t leader = cluster_leader (cluster);
+    assert_true (leader > 1);
+    cluster_destroy (&cluster);
+}
+
+/*  While a lease holds, nobody else is elected; neither after a voter's restart. */
+static void test_lease_fences_votes (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 1000);
+    cluster_isolate (cluster, 1, true);
+    cluster_crash (cluster, 2);
+    cluster_start (cluster, 2);
+    for (int i = 0; i < 20 && raft_lease_valid (cluster->nodes[1].raft); i++) {
+        raft_campaign (cluster->nodes[3].raft);
+        raft_campaign (cluster->nodes[2].raft);
+        cluster_run (cluster, 100);
+        if (raft_lease_valid (cluster->nodes[1].raft))
+            assert_int_equal (cluster_leader (cluster), 1);
+    }
+    cluster_run (cluster, 5000);
+    assert_true (cluster_leader (cluster) > 1);
+    cluster_destroy (&cluster);
+}
+
+/*  Figure 7 of the Raft paper: followers' logs with missing and with extra entries. */
+static void test_conflict_repair (void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t terms[16];
+        size_t count;
+    } logs[] = {
+        {{1, 1, 1, 4, 4, 5, 5, 6, 6, 6}, 10},
+        {{1, 1, 1, 4, 4, 5, 5, 6, 6}, 9},
+        {{1, 1, 1, 4}, 4},
+        {{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6}, 11},
+        {{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7}, 12},
+        {{1, 1, 1, 4, 4, 4, 4}, 7},
+        {{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}, 11},
+    };
+    cluster_t *cluster = cluster_new (7, 2, NULL);
+    for (uint64_t id = 1; id <= 7; id++) {
+        cluster_node_t *node = &cluster->nodes[id];
+        cluster_crash (cluster, id);
+        for (size_t i = 0; i < logs[id - 1].count; i++) {
+            /* One value for one (index, term), as it has to be. */
+            uint64_t value = logs[id - 1].terms[i] * 1000 + i + 1;
+            node->log[node->log_count++] = (raft_entry_t){
+                .term = logs[id - 1].terms[i],
+                .index = i + 1,
+                .blob = raft_blob_new (&value, sizeof (value)),
+            };
+        }
+        node->hard.term = 7;
+        cluster_start (cluster, id);
+    }
+    cluster_run (cluster, 1001); /* the restarted keep their promises for that long */
+    cluster_elect (cluster, 1);
+    uint64_t probes = cluster->sent[RAFT_MSG_APP];
+    cluster_run (cluster, 300);
+    assert_true (probes < 60);
+    for (uint64_t id = 1; id <= 7; id++) {
+        assert_int_equal (cluster->nodes[id].log_count, 11);
+        assert_int_equal (cluster->nodes[id].applied, 11);
+        assert_int_equal (cluster_value (&cluster->nodes[id].log[9]), 6010);
+        assert_int_equal (cluster_status (cluster, id).anomalies, 0);
+    }
+    cluster_check_logs (cluster);
+    cluster_destroy (&cluster);
+}
+
+/*  A follower that is thousands of entries of other terms off is found in a few messages. */
+static void test_fast_backtrack (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 2, NULL);
+    for (uint64_t id = 1; id <= 3; id++) {
+        cluster_node_t *node = &cluster->nodes[id];
+        cluster_crash (cluster, id);
+        for (uint64_t i = 1; i <= 3000; i++)
+            node->log[node->log_count++] = (raft_entry_t){.index = i,
+                                                          .term = i <= 1000 ? 1
+                                                                  : id == 3 ? 2 + i / 2000
+                                                                            : 5 + i / 1500};
+        node->hard.term = 9;
+        cluster_start (cluster, id);
+    }
+    cluster_run (cluster, 1001);
+    cluster_elect (cluster, 1);
+    assert_true (cluster->sent[RAFT_MSG_APP] < 30);
+    assert_int_equal (cluster->nodes[3].applied, 3001);
+    cluster_check_logs (cluster);
+    cluster_destroy (&cluster);
+}
+
+static bool s_lose_term_2 (void *context, const raft_message_t *message)
+{
+    (void)context;
+    return message->entries_count && message->entries[0].term == 2;
+}
+
+/*  Thesis figure 3.7 (figure 8 of the paper): an entry of an earlier term that stands on a
+    majority is not committed by counting; one of the own term commits it as well. */
+static void test_figure_8 (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.check_quorum = config.pre_vote = false;
+    config.message_bytes_max = 1; /* an entry a message */
+    cluster_t *cluster = cluster_new (3, 8, &config);
+    cluster_elect (cluster, 1);
+    cluster_isolate (cluster, 1, true);
+    cluster_propose (cluster, 1, 1); /* index 2, term 1, nowhere else */
+    cluster_crash (cluster, 1);
+    cluster_start (cluster, 1);
+    cluster_heal (cluster);
+    cluster->intercept = s_lose_term_2;
+    cluster_elect (cluster, 1);
+    raft_t *raft = cluster->nodes[1].raft;
+    for (uint64_t id = 2; id <= 3; id++)
+        tracker_find (&raft->tracker, id)->next = 2;
+    cluster_run (cluster, 350);
+    assert_int_equal (raft_progress (raft, 2)->match, 2);
+    assert_int_equal (raft_progress (raft, 3)->match, 2);
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 1);
+    cluster->intercept = NULL;
+    cluster_run (cluster, 350);
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 3);
+    cluster_destroy (&cluster);
+}
+
+static void test_vote_is_durable_before_it_leaves (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster->nodes[1].hold = cluster->nodes[2].hold = true;
+    cluster_isolate (cluster, 3, true);
+    raft_campaign (cluster->nodes[1].raft);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->sent[RAFT_MSG_PRE_VOTE_RESP], 1);
+    assert_int_equal (cluster->sent[RAFT_MSG_VOTE], 0);
+    cluster_flush (cluster, 1, 1);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->sent[RAFT_MSG_VOTE], 2);
+    assert_int_equal (cluster->sent[RAFT_MSG_VOTE_RESP], 0);
+    cluster_crash (cluster, 2); /* before the vote was written: it never happened */
+    cluster_start (cluster, 2);
+    assert_int_equal (cluster_status (cluster, 2).hard.vote, 0);
+    cluster_run (cluster, 2500); /* the next campaign; its disk isn't held any more */
+    cluster->nodes[1].hold = cluster->nodes[2].hold = false;
+    cluster_run (cluster, 5000);
+    assert_int_not_equal (cluster_leader (cluster), 0);
+    cluster_destroy (&cluster);
+}
+
+static void test_acknowledged_when_durable (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 100);
+    /* The leader's disk hangs: its followers are enough, and were asked in parallel. */
+    cluster->nodes[1].hold = true;
+    cluster_propose (cluster, 1, 1);
+    cluster_settle (cluster);
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 2);
+    assert_int_equal (cluster->nodes[1].applied, 1); /* but it doesn't run ahead of its disk */
+    assert_int_equal (cluster->nodes[2].applied, 2);
+    cluster_flush (cluster, 1, 1);
+    assert_int_equal (cluster->nodes[1].applied, 2);
+    /* The followers' disks hang: nothing is committed. */
+    cluster->nodes[1].hold = false;
+    cluster->nodes[2].hold = cluster->nodes[3].hold = true;
+    cluster_propose (cluster, 1, 2);
+    cluster_settle (cluster);
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 2);
+    cluster_flush (cluster, 3, 1);
+    cluster_settle (cluster);
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 3);
+    cluster_destroy (&cluster);
+}
+
+static void test_single_node (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (1, 3, NULL);
+    cluster->nodes[1].hold = true;
+    raft_campaign (cluster->nodes[1].raft);
+    cluster_pump (cluster, 1);
+    assert_int_equal (cluster_leader (cluster), 0);
+    cluster_flush (cluster, 1, 1); /* the vote */
+    assert_int_equal (cluster_leader (cluster), 1);
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 0);
+    cluster_flush (cluster, 1, 1); /* the no-op */
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 1);
+    cluster_propose (cluster, 1, 1);
+    cluster_propose (cluster, 1, 2);
+    cluster_flush (cluster, 1, 1);
+    assert_int_equal (cluster->nodes[1].applied, 2);
+    cluster_crash (cluster, 1);
+    cluster_start (cluster, 1);
+    assert_int_equal (cluster_status (cluster, 1).last, 2);
+    cluster->nodes[1].hold = false;
+    cluster_run (cluster, 2500);
+    assert_int_equal (cluster_leader (cluster), 1);
+    assert_int_equal (raft_read_index (cluster->nodes[1].raft, 77), RAFT_OK);
+    cluster_pump (cluster, 1);
+    assert_int_equal (cluster->nodes[1].reads_count, 1);
+    assert_int_equal (cluster->nodes[1].reads[0].index, 3);
+    assert_true (raft_lease_valid (cluster->nodes[1].raft));
+    cluster_destroy (&cluster);
+}
+
+/*  A suffix that is replaced while it is being written doesn't count when that write is done. */
+static void test_truncated_while_writing (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.conf_state.voters = (quorum_set_t){3, {1, 2, 3}};
+    cluster_t *cluster = cluster_new (1, 1, &config);
+    cluster_node_t *node = &cluster->nodes[1];
+    node->hold = true;
+    raft_entry_t old[] = {{.index = 1, .term = 1}, {.index = 2, .term = 1}};
+    raft_message_t message = {
+        .type = RAFT_MSG_APP, .from = 2, .to = 1, .term = 1, .entries = old, .entries_count = 2};
+    cluster->cut[1][2] = cluster->cut[1][3] = true;
+    raft_step (node->raft, &message);
+    cluster_pump (cluster, 1);
+    assert_int_equal (node->writes_count, 1);
+    raft_entry_t other[] = {{.index = 2, .term = 2}};
+    message = (raft_message_t){.type = RAFT_MSG_APP,
+                               .from = 3,
+                               .to = 1,
+                               .term = 2,
+                               .index = 1,
+                               .log_term = 1,
+                               .entries = other,
+                               .entries_count = 1};
+    raft_step (node->raft, &message);
+    cluster_pump (cluster, 1);
+    assert_int_equal (node->writes_count, 2);
+    cluster_flush (cluster, 1, 1);
+    assert_int_equal (cluster_status (cluster, 1).durable, 1);
+    assert_int_equal (node->log_count, 2);
+    cluster_flush (cluster, 1, 1);
+    assert_int_equal (cluster_status (cluster, 1).durable, 2);
+    cluster_destroy (&cluster);
+}
+
+static void test_disk_stall (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 100);
+    cluster->nodes[1].hold = true;
+    cluster_propose (cluster, 1, 1);
+    cluster_run (cluster, 900);
+    assert_int_equal (cluster_leader (cluster), 1);
+    cluster_run (cluster, 4000);
+    assert_int_equal (cluster_status (cluster, 1).disk_stalls, 1);
+    uint64_t leader = cluster_leader (cluster);
+    assert_true (leader > 1);
+    assert_int_equal (cluster_propose (cluster, leader, 2), RAFT_OK);
+    cluster_run (cluster, 100);
+    assert_int_equal (cluster_status (cluster, leader).applied, cluster->committed_last);
+    cluster_destroy (&cluster);
+}
+
+static void test_transfer (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 500);
+    assert_int_equal (raft_transfer_leader (cluster->nodes[2].raft, 3), RAFT_NOT_LEADER);
+    assert_int_equal (raft_transfer_leader (cluster->nodes[1].raft, 9), RAFT_INVALID);
+    cluster_isolate (cluster, 3, true);
+    for (uint64_t value = 1; value < 50; value++)
+        cluster_propose (cluster, 1, value);
+    cluster_run (cluster, 50);
+    /* To one that is behind: it catches up first, meanwhile there are no proposals. */
+    assert_int_equal (raft_transfer_leader (cluster->nodes[1].raft, 3), RAFT_OK);
+    assert_int_equal (cluster_propose (cluster, 1, 60), RAFT_BUSY);
+    assert_true (raft_lease_valid (cluster->nodes[1].raft)); /* not on its way yet */
+    cluster_heal (cluster);
+    cluster_run (cluster, 200);
+    assert_int_equal (cluster_leader (cluster), 3);
+    assert_int_equal (cluster_status (cluster, 1).soft.leader, 3);
+    assert_int_equal (cluster_status (cluster, 1).soft.term, 2);
+    /* To one that is gone: given up after an election timeout. */
+    cluster_isolate (cluster, 1, true);
+    assert_int_equal (raft_transfer_leader (cluster->nodes[3].raft, 1), RAFT_OK);
+    cluster_run (cluster, 1000);
+    assert_int_equal (cluster_propose (cluster, 3, 61), RAFT_OK);
+    cluster_heal (cluster);
+    cluster_run (cluster, 200);
+    assert_int_equal (cluster_leader (cluster), 3);
+    /* A follower may ask for it. */
+    raft_message_t message = {.type = RAFT_MSG_TRANSFER_LEADER, .from = 2, .to = 3, .term = 2};
+    raft_step (cluster->nodes[3].raft, &message);
+    cluster_settle (cluster);
+    assert_int_equal (cluster_leader (cluster), 2);
+    cluster_destroy (&cluster);
+}
+
+static void test_read_index (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    assert_int_equal (raft_read_index (cluster->nodes[2].raft, 1), RAFT_NOT_LEADER);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 10);
+    cluster_propose (cluster, 1, 1);
+    cluster_settle (cluster);
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_int_equal (raft_read_index (cluster->nodes[id].raft, 10 + id), RAFT_OK);
+        cluster_settle (cluster);
+        assert_int_equal (cluster->nodes[id].reads_count, 1);
+        assert_int_equal (cluster->nodes[id].reads[0].id, 10 + id);
+        assert_int_equal (cluster->nodes[id].reads[0].index, 2);
+        assert_int_equal (cluster->nodes[id].reads[0].result, RAFT_OK);
+    }
+    /* Any number of reads of one turn costs one round. */
+    uint64_t before = cluster->sent[RAFT_MSG_HEARTBEAT];
+    for (uint64_t i = 0; i < 100; i++)
+        raft_read_index (cluster->nodes[1].raft, 100 + i);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[1].reads_count, 101);
+    assert_int_equal (cluster->sent[RAFT_MSG_HEARTBEAT] - before, 2);
+    /* A leader that nobody follows any more answers nothing; all are told when it knows. */
+    cluster_isolate (cluster, 1, true);
+    raft_read_index (cluster->nodes[1].raft, 500);
+    cluster_run (cluster, 900);
+    assert_int_equal (cluster->nodes[1].reads_count, 101);
+    cluster_run (cluster, 2000);
+    assert_int_equal (cluster->nodes[1].reads_count, 102);
+    assert_int_equal (cluster->nodes[1].reads[101].result, RAFT_NOT_LEADER);
+    cluster_destroy (&cluster);
+}
+
+/*  An answer to an earlier round never confirms a later read (etcd #20418). */
+static void test_read_not_confirmed_by_old_answers (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster_elect (cluster, 1);
+    raft_t *raft = cluster->nodes[1].raft;
+    cluster_isolate (cluster, 1, true);
+    uint64_t round = raft->round;
+    raft_read_index (raft, 1);
+    cluster_settle (cluster);
+    raft_message_t message = {
+        .type = RAFT_MSG_HEARTBEAT_RESP, .from = 2, .to = 1, .term = 1, .context = round};
+    raft_step (raft, &message);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[1].reads_count, 0);
+    message.context = round + 2; /* a round that never was */
+    raft_step (raft, &message);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[1].reads_count, 0);
+    assert_int_equal (cluster_status (cluster, 1).anomalies, 1);
+    message.context = round + 1;
+    raft_step (raft, &message);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[1].reads_count, 1);
+    cluster_destroy (&cluster);
+}
+
+static void test_read_waits_for_the_terms_no_op (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster->nodes[2].hold = cluster->nodes[3].hold = true;
+    raft_campaign (cluster->nodes[1].raft);
+    cluster_settle (cluster);
+    cluster_flush (cluster, 2, 1);
+    cluster_settle (cluster);
+    assert_int_equal (cluster_leader (cluster), 1);
+    raft_read_index (cluster->nodes[1].raft, 1);
+    cluster_run (cluster, 300);
+    assert_int_equal (cluster->nodes[1].reads_count, 0);
+    cluster_flush (cluster, 2, 1);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[1].reads_count, 1);
+    assert_int_equal (cluster->nodes[1].reads[0].index, 1);
+    cluster_destroy (&cluster);
+}
+
+static void test_read_lease (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.read_lease = true;
+    cluster_t *cluster = cluster_new (3, 3, &config);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 150);
+    uint64_t before = cluster->sent[RAFT_MSG_HEARTBEAT];
+    raft_read_index (cluster->nodes[1].raft, 1);
+    cluster_pump (cluster, 1);
+    assert_int_equal (cluster->nodes[1].reads_count, 1);
+    assert_int_equal (cluster->sent[RAFT_MSG_HEARTBEAT], before);
+    cluster_destroy (&cluster);
+}
+
+static void test_learner (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.conf_state.voters = (quorum_set_t){2, {1, 2}};
+    config.conf_state.learners = (quorum_set_t){1, {3}};
+    cluster_t *cluster = cluster_new (3, 3, &config);
+    assert_int_equal (raft_campaign (cluster->nodes[3].raft), RAFT_INVALID);
+    cluster_run (cluster, 4000);
+    uint64_t leader = cluster_leader (cluster);
+    assert_true (leader == 1 || leader == 2);
+    cluster_propose (cluster, leader, 1);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[3].applied, 2);
+    assert_int_equal (raft_transfer_leader (cluster->nodes[leader].raft, 3), RAFT_INVALID);
+    cluster_isolate (cluster, 3 - leader, true); /* a learner makes no quorum */
+    cluster_propose (cluster, leader, 2);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[3].log_count, 3);
+    assert_int_equal (cluster->committed_last, 2);
+    cluster_run (cluster, 2500);
+    assert_int_equal (cluster_leader (cluster), 0);
+    cluster_destroy (&cluster);
+}
+
+static void test_uncommitted_limit (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.uncommitted_bytes_max = 10 * (8 + RAFT_ENTRY_OVERHEAD);
+    cluster_t *cluster = cluster_new (3, 3, &config);
+    cluster_elect (cluster, 1);
+    cluster_isolate (cluster, 1, true);
+    for (uint64_t value = 1; value <= 10; value++)
+        assert_int_equal (cluster_propose (cluster, 1, value), RAFT_OK);
+    assert_int_equal (cluster_propose (cluster, 1, 11), RAFT_BUSY);
+    cluster_heal (cluster);
+    cluster_run (cluster, 300);
+    assert_int_equal (cluster_status (cluster, 1).uncommitted_bytes, 0);
+    assert_int_equal (cluster_propose (cluster, 1, 11), RAFT_OK);
+    cluster_destroy (&cluster);
+}
+
+static void test_window_is_respected (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.inflight_max = 4;
+    config.message_bytes_max = 1; /* an entry a message */
+    cluster_t *cluster = cluster_new (2, 3, &config);
+    cluster_elect (cluster, 1);
+    cluster->nodes[2].hold = true;
+    uint64_t before = cluster->sent[RAFT_MSG_APP];
+    for (uint64_t value = 1; value <= 50; value++)
+        cluster_propose (cluster, 1, value);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->sent[RAFT_MSG_APP] - before, 4);
+    cluster_flush (cluster, 2, 1);
+    cluster_settle (cluster);
+    assert_true (cluster->sent[RAFT_MSG_APP] - before > 4);
+    cluster->nodes[2].hold = false;
+    cluster_run (cluster, 300);
+    assert_int_equal (cluster->nodes[2].applied, 51);
+    cluster_destroy (&cluster);
+}
+
+static bool s_lose_appends (void *context, const raft_message_t *message)
+{
+    int *left = context;
+    return message->type == RAFT_MSG_APP && message->entries_count && (*left)-- > 0;
+}
+
+static void test_lost_messages_are_sent_again (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.inflight_max = 3;
+    cluster_t *cluster = cluster_new (2, 3, &config);
+    cluster_elect (cluster, 1);
+    int left = 3; /* a whole window */
+    cluster->intercept = s_lose_appends;
+    cluster->intercept_context = &left;
+    for (uint64_t value = 1; value <= 5; value++)
+        cluster_propose (cluster, 1, value);
+    cluster_settle (cluster);
+    assert_int_equal (cluster->nodes[2].log_count, 1);
+    cluster_run (cluster, 250);
+    assert_int_equal (cluster->nodes[2].applied, 6);
+    cluster_destroy (&cluster);
+}
+
+static void test_config_entries_one_at_a_time (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    cluster_isolate (cluster, 3, true);
+    cluster->nodes[2].hold = true;
+    raft_t *raft = cluster->nodes[1].raft;
+    uint64_t index, term;
+    raft_campaign (raft);
+    cluster_settle (cluster);
+    cluster_flush (cluster, 2, 1);
+    cluster_settle (cluster);
+    assert_int_equal (raft_propose (raft, RAFT_ENTRY_CONFIG, NULL, &index, &term), RAFT_BUSY);
+    cluster_flush (cluster, 2, 1);
+    cluster_settle (cluster);
+    assert_int_equal (raft_propose (raft, RAFT_ENTRY_CONFIG, NULL, &index, &term), RAFT_OK);
+    assert_int_equal (raft_propose (raft, RAFT_ENTRY_CONFIG, NULL, &index, &term), RAFT_BUSY);
+    cluster->nodes[2].hold = false;
+    cluster_settle (cluster);
+    raft_conf_state_t conf = {.voters = {2, {1, 2}}};
+    assert_int_equal (raft_configure (raft, &conf), RAFT_OK);
+    assert_int_equal (raft_propose (raft, RAFT_ENTRY_CONFIG, NULL, &index, &term), RAFT_OK);
+    cluster_settle (cluster);
+    conf = (raft_conf_state_t){.voters = {1, {2}}};
+    assert_int_equal (raft_configure (raft, &conf), RAFT_OK); /* without itself */
+    assert_int_equal (cluster_status (cluster, 1).soft.role, RAFT_FOLLOWER);
+    conf = (raft_conf_state_t){0};
+    assert_int_equal (raft_configure (raft, &conf), RAFT_INVALID);
+    cluster_destroy (&cluster);
+}
+
+/*  A state on disk that can't be is refused with a reason, not found out later. */
+static void test_refused_states (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (1, 1, NULL);
+    cluster_run (cluster, 3000);
+    cluster_crash (cluster, 1);
+    raft_config_t good = cluster->nodes[1].config;
+    good.hard_state = cluster->nodes[1].hard;
+    good.applied = cluster->nodes[1].applied;
+    raft_config_t bad[7];
+    for (int i = 0; i < 7; i++)
+        bad[i] = good;
+    bad[0].hard_state.commit = 5; /* entries are lost */
+    bad[1].applied = 5;           /* so they are */
+    bad[2].hard_state = (raft_hard_state_t){0};
+    bad[3].id = 0;
+    bad[4].election_timeout_ms = bad[4].heartbeat_ms;
+    bad[5].conf_state.voters.ids[0] = 0;
+    bad[6].hard_state.term = UINT64_MAX;
+    for (int i = 0; i < 7; i++) {
+        const char *reason = NULL;
+        assert_null (raft_new (&bad[i], 1, &reason));
+        assert_non_null (reason);
+    }
+    cluster_destroy (&cluster);
+}
+
+/*  Any message at any time from any peer: nothing crashes, nothing committed changes. */
+static void test_hostile_messages (void **state)
+{
+    (void)state;
+    static const uint64_t numbers[] = {0, 1, 2, 3, 5, 9, 100, RAFT_NUMBER_MAX, UINT64_MAX};
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        cluster_t *cluster = cluster_new (3, seed, NULL);
+        if (seed % 2)
+            cluster_elect (cluster, 1);
+        for (uint64_t value = 1; seed % 2 && value < 5; value++)
+            cluster_propose (cluster, 1, value);
+        cluster_isolate (cluster, 1, true);
+        raft_t *raft = cluster->nodes[1].raft;
+        for (int i = 0; i < 300; i++) {
+            raft_entry_t entries[3];
+            raft_message_t message = {
+                .type = (raft_message_type_t)cluster_random (cluster, RAFT_MSG_TYPES + 1),
+                .from = cluster_random (cluster, 5),
+                .to = cluster_random (cluster, 20) ? 1 : 2,
+                .term = cluster_random (cluster, 3) ? cluster_status (cluster, 1).soft.term
+                                                    : numbers[cluster_random (cluster, 7)],
+                .index = numbers[cluster_random (cluster, 9)],
+                .log_term = numbers[cluster_random (cluster, 9)],
+                .commit = numbers[cluster_random (cluster, 9)],
+                .reject_hint = numbers[cluster_random (cluster, 9)],
+                .context = numbers[cluster_random (cluster, 9)],
+                .reject = cluster_random (cluster, 2),
+                .force = cluster_random (cluster, 2),
+                .entries = entries,
+                .entries_count = cluster_random (cluster, 4),
+            };
+            uint64_t commit = cluster_status (cluster, 1).hard.commit;
+            for (size_t j = 0; j < message.entries_count; j++)
+                entries[j] = (raft_entry_t){
+                    .term = cluster_random (cluster, 2) ? message.term
+                                                        : numbers[cluster_random (cluster, 9)],
+                    .index = cluster_random (cluster, 4) ? message.index + 1 + j
+                                                         : numbers[cluster_random (cluster, 9)]};
+            raft_step (raft, &message);
+            assert_true (cluster_status (cluster, 1).hard.commit >= commit);
+            raft_ready_t ready;
+            while (raft_ready (raft, &ready)) {
+                if (ready.sequence) {
+                    cluster_node_t *node = &cluster->nodes[1];
+                    node->writes[node->writes_count++] = (cluster_write_t){
+                        ready.sequence, ready.hard, ready.append, ready.append_count};
+                    ready.append = NULL;
+                    ready.append_count = 0;
+                    raft_persisted (raft, s_disk_write (node));
+                }
+                if (ready.committed_count)
+                    raft_applied (raft, ready.committed[ready.committed_count - 1].index);
+                raft_ready_clear (&ready);
+            }
+        }
+        assert_true (cluster_status (cluster, 1).anomalies > 0);
+        cluster_destroy (&cluster);
+    }
+}
+
+/*  A random history: loss, delay, duplicates, partitions, crashes, slow disks; then all heals,
+    and everybody must get to the same state. */
+static void s_soak (uint64_t seed, uint32_t count, int steps)
+{
+    raft_config_t config = raft_config_default ();
+    config.election_timeout_ms = 100;
+    config.heartbeat_ms = 10;
+    config.inflight_max = 1 + (uint32_t)(seed % 7);
+    config.message_bytes_max = 100 + 50 * (seed % 5);
+    config.cache_bytes_max = 400 * (seed % 3);
+    config.apply_bytes_max = 500;
+    config.pre_vote = seed % 4 != 0;
+    config.check_quorum = seed % 5 != 0;
+    cluster_t *cluster = cluster_new (count, seed, &config);
+    cluster->delay_ms_max = (int64_t)(seed % 3) * 10;
+    cluster->drop_percent = (unsigned)(seed % 4) * 7;
+    cluster->duplicate_percent = (unsigned)(seed % 3) * 10;
+    uint64_t value = 1;
+    for (int step = 0; step < steps; step++) {
+        uint64_t id = 1 + cluster_random (cluster, count),
+                 other = 1 + cluster_random (cluster, count);
+        switch (cluster_random (cluster, 60)) {
+        case 0:
+            cluster_isolate (cluster, id, true);
+            break;
+        case 1:
+            cluster->cut[id][other] = id != other; /* in one direction only */
+            break;
+        case 2:
+        case 3:
+            cluster_heal (cluster);
+            break;
+        case 4:
+            if (cluster->nodes[id].raft)
+                cluster_crash (cluster, id);
+            break;
+        case 5:
+        case 6:
+        case 7:
+            if (!cluster->nodes[id].raft)
+                cluster_start (cluster, id);
+            break;
+        case 8:
+            cluster->nodes[id].hold = !cluster->nodes[id].hold;
+            break;
+        case 9:
+            if (cluster->nodes[id].raft)
+                raft_transfer_leader (cluster->nodes[id].raft, other);
+            break;
+        case 10:
+            if (cluster->nodes[id].raft && cluster->nodes[id].reads_count < 4000)
+                raft_read_index (cluster->nodes[id].raft, (uint64_t)step);
+            break;
+        case 11:
+            if (cluster->nodes[id].raft)
+                raft_campaign (cluster->nodes[id].raft);
+            break;
+        default:
+            for (uint64_t i = 1; i <= count; i++)
+                if (cluster->nodes[i].raft && cluster_random (cluster, 4) == 0)
+                    cluster_propose (cluster, i, value++);
+        }
+        for (uint64_t i = 1; i <= count; i++)
+            if (cluster->nodes[i].hold)
+                cluster_flush (cluster, i, cluster_random (cluster, 3));
+        cluster_run (cluster, (int64_t)cluster_random (cluster, 12));
+        if (step % 50 == 0)
+            cluster_check_logs (cluster);
+    }
+    cluster->drop_percent = 0;
+    cluster_heal (cluster);
+    for (uint64_t i = 1; i <= count; i++) {
+        cluster->nodes[i].hold = false;
+        if (!cluster->nodes[i].raft)
+            cluster_start (cluster, i);
+    }
+    cluster_run (cluster, 2000);
+    uint64_t leader = cluster_leader (cluster);
+    assert_int_not_equal (leader, 0);
+    assert_int_equal (cluster_propose (cluster, leader, value), RAFT_OK);
+    cluster_run (cluster, 200);
+    for (uint64_t i = 1; i <= count; i++) {
+        assert_int_equal (cluster->nodes[i].applied, cluster->committed_last);
+        assert_int_equal (cluster_status (cluster, i).anomalies, 0);
+    }
+    assert_int_equal (cluster->committed[cluster->committed_last].value, value);
+    cluster_check_logs (cluster);
+    cluster_destroy (&cluster);
+}
+
+static void test_soak (void **state)
+{
+    (void)state;
+    const char *from = getenv ("RAFT_SEED"), *count = getenv ("RAFT_SEEDS");
+    uint64_t seed = from ? strtoull (from, NULL, 10) : 1;
+    uint64_t end = seed + (count ? strtoull (count, NULL, 10) : from ? 1 : 60);
+    for (; seed < end; seed++) {
+        if (from)
+            print_message ("seed %llu\n", (unsigned long long)seed);
+        s_soak (seed, 1 + 2 * (uint32_t)(seed % 4), 600);
+    }
+}
+
+int main (void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test (test_first_election),
+        cmocka_unit_test (test_replication),
+        cmocka_unit_test (test_batching),
+        cmocka_unit_test (test_new_leader_after_crash),
+        cmocka_unit_test (test_pre_vote_does_not_disturb),
+        cmocka_unit_test (test_stuck_candidate),
+        cmocka_unit_test (test_check_quorum),
+        cmocka_unit_test (test_lease_fences_votes),
+        cmocka_unit_test (test_conflict_repair),
+        cmocka_unit_test (test_fast_backtrack),
+        cmocka_unit_test (test_figure_8),
+        cmocka_unit_test (test_vote_is_durable_before_it_leaves),
+        cmocka_unit_test (test_acknowledged_when_durable),
+        cmocka_unit_test (test_single_node),
+        cmocka_unit_test (test_truncated_while_writing),
+        cmocka_unit_test (test_disk_stall),
+        cmocka_unit_test (test_transfer),
+        cmocka_unit_test (test_read_index),
+        cmocka_unit_test (test_read_not_confirmed_by_old_answers),
+        cmocka_unit_test (test_read_waits_for_the_terms_no_op),
+        cmocka_unit_test (test_read_lease),
+        cmocka_unit_test (test_learner),
+        cmocka_unit_test (test_uncommitted_limit),
+        cmocka_unit_test (test_window_is_respected),
+        cmocka_unit_test (test_lost_messages_are_sent_again),
+        cmocka_unit_test (test_config_entries_one_at_a_time),
+        cmocka_unit_test (test_refused_states),
+        cmocka_unit_test (test_hostile_messages),
+        cmocka_unit_test (test_soak),
+    };
+    return cmocka_run_group_tests (tests, NULL, NULL);
+}
