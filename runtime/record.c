@@ -665,16 +665,21 @@ static void check_count (const check_t *check, size_t count, const char *unit)
         complain_number (check, "%zu%s", count, unit);
 }
 
-/*  A list's or a map's text. */
+void record_check_text (const char *text, size_t size, const record_path_t *path, int line,
+                        arena_t *arena, record_faults_t *faults)
+{
+    if (size > RECORD_STRING_MAX)
+        record_fault_at (faults, arena, path, line, "expected text of at most %d bytes, found %zu",
+                         RECORD_STRING_MAX, size);
+    else if (!record_text_valid (text, size))
+        record_fault_at (faults, arena, path, line,
+                         "expected UTF-8 text without control characters");
+}
+
 static void check_element (const check_t *check, const char *text, const record_path_t *step)
 {
-    size_t length = text ? strlen (text) : 0;
-    if (length > RECORD_STRING_MAX)
-        record_fault_at (check->faults, check->arena, step, check->line,
-                         "expected text of at most %d bytes, found %zu", RECORD_STRING_MAX, length);
-    else if (!record_text_valid (text ? text : "", length))
-        record_fault_at (check->faults, check->arena, step, check->line,
-                         "expected UTF-8 text without control characters");
+    record_check_text (text ? text : "", text ? strlen (text) : 0, step, check->line, check->arena,
+                       check->faults);
 }
 
 static void check_string (const check_t *check, const char *text)
@@ -807,6 +812,30 @@ void record_check_field (const record_field_t *field, const void *member, const 
         check_records (&check, member);
         break;
     }
+}
+
+void record_check_default (const record_field_t *field, void *member, const record_path_t *path,
+                           int line, arena_t *arena, record_faults_t *faults)
+{
+    if (field->type == RECORD_TYPE_RECORD) {
+        for (size_t i = 0; i < field->record->field_count; i++) {
+            const record_field_t *inner = &field->record->fields[i];
+            record_check_default (inner, record_member_mutable (inner, member),
+                                  &(record_path_t){path, inner->name, 0}, line, arena, faults);
+        }
+        return;
+    }
+    record_field_default (field, member);
+    record_field_t optional = *field;
+    optional.flags &= ~(unsigned)RECORD_REQUIRED;
+    record_faults_t found;
+    found.count = 0;
+    record_check_field (&optional, member, path, line, arena, &found);
+    if (found.count == 0)
+        return;
+    char expected[300];
+    record_expected (field, expected, sizeof expected);
+    record_fault_at (faults, arena, path, line, "missing: expected %s", expected);
 }
 
 int record_check (const record_t *record, const void *value, arena_t *arena,

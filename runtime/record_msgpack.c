@@ -851,24 +851,12 @@ static int read_field (reader_t *self, const record_field_t *field, const record
 static int read_missing (reader_t *self, const record_field_t *field, const record_path_t *path,
                          void *member)
 {
-    if (field->type == RECORD_TYPE_RECORD) {
-        for (size_t i = 0; i < field->record->field_count; i++) {
-            const record_field_t *inner = &field->record->fields[i];
-            if (read_missing (self, inner, &(record_path_t){path, inner->name, 0},
-                              record_member_mutable (inner, member)))
-                return -1;
-        }
-        return 0;
-    }
-    record_field_default (field, member);
     record_faults_t faults;
     faults.count = 0;
-    record_field_t optional = *field;
-    optional.flags &= ~(unsigned)RECORD_REQUIRED; /* binds documents only */
-    record_check_field (&optional, member, path, 0, self->arena, &faults);
+    record_check_default (field, member, path, 0, self->arena, &faults);
     if (faults.count == 0)
         return 0;
-    return nexus_error_set (self->error, NEXUS_INVALID, "%s.%s: missing: %s", self->root->name,
+    return nexus_error_set (self->error, NEXUS_INVALID, "%s.%s: %s", self->root->name,
                             faults.items[0].path, faults.items[0].message);
 }
 

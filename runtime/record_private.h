@@ -103,6 +103,66 @@ static inline bool record_faults_full (const record_faults_t *faults)
 void record_fault_at (record_faults_t *faults, arena_t *arena, const record_path_t *path, int line,
                       const char *format, ...) __attribute__ ((format (printf, 5, 6)));
 
+/*  A list's or a map's text: length and characters. */
+void record_check_text (const char *text, size_t size, const record_path_t *path, int line,
+                        arena_t *arena, record_faults_t *faults);
+
+/*  A field that was not given: sets the default, and adds a fault if that is outside the field's
+    own limits. What a document requires is not asked here. */
+void record_check_default (const record_field_t *field, void *member, const record_path_t *path,
+                           int line, arena_t *arena, record_faults_t *faults);
+
 /*  Checks one field's value against its table entry. */
 void record_check_field (const record_field_t *field, const void *member, const record_path_t *path,
                          int line, arena_t *arena, record_faults_t *faults);
+
+/*  ---- documents: JSON and YAML become the same tree, from which values are loaded ---------- */
+
+enum { RECORD_NODES_MAX = 65536, RECORD_DOCUMENT_MAX = 1 << 20 };
+
+typedef enum {
+    RECORD_NODE_NULL,
+    RECORD_NODE_PLAIN,  /* YAML without quotes: text or number, as the field would have it */
+    RECORD_NODE_TEXT,   /* text */
+    RECORD_NODE_NUMBER, /* JSON's number, as text */
+    RECORD_NODE_BOOL,   /* JSON's true or false, as text */
+    RECORD_NODE_LIST,
+    RECORD_NODE_MAP
+} record_node_kind_t;
+
+typedef struct record_node record_node_t;
+struct record_node {
+    record_node_kind_t kind;
+    int line;
+    int key_line;
+    const char *key; /* in a map; NUL-terminated, key_size bytes of anything */
+    size_t key_size;
+    const char *text; /* likewise */
+    size_t size;
+    record_node_t *first; /* children of a list or map, in order */
+    record_node_t *last;
+    record_node_t *next;
+    size_t count; /* of children */
+};
+
+/*  One document on its way into a value. */
+typedef struct {
+    unsigned flags;
+    arena_t scratch; /* the tree */
+    size_t nodes;
+    arena_t *arena; /* the value and the faults */
+    record_faults_t *faults;
+    size_t faults_before;
+} record_loader_t;
+
+void record_loader_init (record_loader_t *self, unsigned flags, arena_t *arena,
+                         record_faults_t *faults);
+
+/*  A new node, child of parent (NULL: the root); NULL and a fault if there are too many. */
+record_node_t *record_loader_node (record_loader_t *self, record_node_kind_t kind, int line,
+                                   record_node_t *parent);
+
+/*  Fills *value from the tree unless a fault was found before (root may then be NULL); ends the
+    loader. Returns 0, or -1 and *value untouched. */
+int record_loader_finish (record_loader_t *self, const record_t *record, const record_node_t *root,
+                          void *value);
