@@ -1,0 +1,334 @@
+/*  agent - the actor that speaks for a worker */
+#include "actors/agent/agent.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    POINTS_MAX = 4096, /* metric values that wait for the leader; the oldest go first */
+    TASKS_MAX = 4096
+};
+
+/*  A process of one of our tasks that has asked for its group. */
+typedef struct {
+    address_t address;
+    char job_id[64];
+    uint64_t rank, attempt;
+    uint64_t pushed, pulled;
+    bool told_to_stop;
+} client_t;
+
+typedef struct {
+    char job_id[64];
+    char name[64];
+    metric_point_t point; /* its name is the one above */
+} pending_t;
+
+typedef struct {
+    const agent_args_t *args;
+    heartbeat_t beat;
+    const message_t *assignment; /* the newest, held; or NULL */
+    const message_t *tasks;      /* the executor's newest task_states, held */
+    const message_t *shards;     /* the aggregator's newest shard_states, held */
+    client_t *clients;
+    size_t client_count, client_room;
+    pending_t *points;
+    size_t point_count;
+    bool changed;                /* something to report */
+} agent_t;
+
+static void hold (const message_t **slot, const message_t *message)
+{
+    if (*slot)
+        message_release ((message_t **) slot);
+    *slot = message_retain ((message_t *) message);
+}
+
+static const assignment_t *assigned (const agent_t *self)
+{
+    return self->assignment ? self->assignment->body : NULL;
+}
+
+/*  ---- to the masters -------------------------------------------------------------- */
+
+static void to_masters (agent_t *self, context_t *ctx, const char *actor, const record_t *kind,
+                        const void *body)
+{
+    for (size_t i = 0; i < self->args->master_count; i++) {
+        address_t to = address_remote (&self->args->masters[i], actor, 0);
+        context_send (ctx, &to, kind, body);
+    }
+}
+
+static void report (agent_t *self, context_t *ctx)
+{
+    const task_states_t *tasks = self->tasks ? self->tasks->body : NULL;
+    const shard_states_t *shards = self->shards ? self->shards->body : NULL;
+    worker_report_t out = { .session = self->beat.session,
+                            .assignment = assigned (self) ? assigned (self)->version : 0,
+                            .load = self->args->load ? self->args->load () : 0 };
+    size_t count = tasks ? tasks->tasks.count : 0;
+    out.tasks.items = calloc (count + 1, sizeof (task_state_t));
+    out.points.items = calloc (self->point_count + 1, sizeof (metric_report_t));
+    if (!out.tasks.items || !out.points.items)
+        abort ();
+    for (size_t i = 0; i < count; i++) {
+        task_state_t *task = &out.tasks.items[out.tasks.count++];
+        *task = tasks->tasks.items[i];
+        for (size_t c = 0; c < self->client_count; c++)
+            if (self->clients[c].rank == task->rank && self->clients[c].attempt == task->attempt &&
+                !strcmp (self->clients[c].job_id, task->job_id)) {
+                task->bytes_pushed = self->clients[c].pushed;
+                task->bytes_pulled = self->clients[c].pulled;
+            }
+    }
+    if (shards) {
+        out.shards.items = shards->shards.items;
+        out.shards.count = shards->shards.count;
+    }
+    for (size_t i = 0; i < self->point_count; i++) {
+        self->points[i].point.name = self->points[i].name;
+        out.points.items[out.points.count++] =
+            (metric_report_t){ self->points[i].job_id, self->points[i].point };
+    }
+    to_masters (self, ctx, "scheduler", &worker_report_record, &out);
+    free (out.tasks.items);
+    free (out.points.items);
+    self->changed = false;
+}
+
+/*  ---- to the tasks ------------------------------------------------------------------ */
+
+static const group_view_t *group_of (const agent_t *self, const char *job_id)
+{
+    const assignment_t *assignment = assigned (self);
+    for (size_t i = 0; assignment && i < assignment->groups.count; i++)
+        if (!strcmp (assignment->groups.items[i].job_id, job_id))
+            return &assignment->groups.items[i];
+    return NULL;
+}
+
+static const task_order_t *order_of (const agent_t *self, const client_t *client)
+{
+    const assignment_t *assignment = assigned (self);
+    for (size_t i = 0; assignment && i < assignment->tasks.count; i++) {
+        const task_order_t *order = &assignment->tasks.items[i];
+        if (order->rank == client->rank && order->attempt == client->attempt &&
+            !strcmp (order->job_id, client->job_id))
+            return order;
+    }
+    return NULL;
+}
+
+static void tell (agent_t *self, context_t *ctx, client_t *client)
+{
+    const group_view_t *view = group_of (self, client->job_id);
+    const task_order_t *order = order_of (self, client);
+    if (view)
+        context_send (ctx, &client->address, &group_view_record, view);
+    if ((!order || order->stop) && !client->told_to_stop) {
+        client->told_to_stop = true;
+        task_stop_t stop = { .grace_ms = order ? order->spec.stop.grace_ms : 0 };
+        context_send (ctx, &client->address, &task_stop_record, &stop);
+    }
+}
+
+/*  The task that this key belongs to, as the executor says; NULL: of none of ours. */
+static const task_state_t *task_of (const agent_t *self, const record_key_t *key)
+{
+    const task_states_t *tasks = self->tasks ? self->tasks->body : NULL;
+    for (size_t i = 0; tasks && i < tasks->tasks.count; i++)
+        if (!memcmp (&tasks->tasks.items[i].key, key, sizeof (*key)))
+            return &tasks->tasks.items[i];
+    return NULL;
+}
+
+/*  Forgets the clients whose processes are gone. */
+static void forget_clients (agent_t *self)
+{
+    for (size_t i = 0; i < self->client_count;)
+        if (task_of (self, &self->clients[i].address.node))
+            i++;
+        else
+            self->clients[i] = self->clients[--self->client_count];
+}
+
+static client_t *client_of (agent_t *self, const message_t *message)
+{
+    const task_state_t *task = task_of (self, &message->from.node);
+    if (!task)
+        return NULL;
+    for (size_t i = 0; i < self->client_count; i++)
+        if (!memcmp (&self->clients[i].address.node, &message->from.node, sizeof (record_key_t)))
+            return &self->clients[i];
+    if (self->client_count == self->client_room) {
+        self->client_room = self->client_room ? self->client_room * 2 : 16;
+        self->clients = realloc (self->clients, self->client_room * sizeof (*self->clients));
+        if (!self->clients)
+            abort ();
+    }
+    client_t *client = &self->clients[self->client_count++];
+    *client = (client_t){ .address = message->from, .rank = task->rank, .attempt = task->attempt };
+    snprintf (client->job_id, sizeof (client->job_id), "%s", task->job_id);
+    return client;
+}
+
+/*  ---- metric values -------------------------------------------------------------------- */
+
+static bool point_name_good (const char *name)
+{
+    size_t size = name ? strspn (name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                       "0123456789_") : 0;
+    return size && !name[size];
+}
+
+static void drop_point (agent_t *self, size_t i)
+{
+    memmove (&self->points[i], &self->points[i + 1],
+             (--self->point_count - i) * sizeof (*self->points));
+}
+
+static void take_metrics (agent_t *self, context_t *ctx, const message_t *message)
+{
+    const task_metrics_t *metrics = message->body;
+    client_t *client = client_of (self, message);
+    if (!client) {
+        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "this task is not known here (yet)");
+        return;
+    }
+    client->pushed = metrics->bytes_pushed;
+    client->pulled = metrics->bytes_pulled;
+    for (size_t i = 0; i < metrics->points.count; i++) {
+        const metric_point_t *point = &metrics->points.items[i];
+        if (!point_name_good (point->name))
+            continue;
+        if (self->point_count == POINTS_MAX)
+            drop_point (self, 0);
+        pending_t *pending = &self->points[self->point_count++];
+        *pending = (pending_t){ .point = *point };
+        snprintf (pending->job_id, sizeof (pending->job_id), "%s", client->job_id);
+        snprintf (pending->name, sizeof (pending->name), "%s", point->name);
+        if (!pending->point.time_ms)
+            pending->point.time_ms = context_wall_ms (ctx);
+        self->changed = true;
+    }
+    context_reply (ctx, message, &done_record, &(done_t){ 0 });
+}
+
+static void take_stored (agent_t *self, const metrics_stored_t *stored)
+{
+    for (size_t s = 0; s < stored->points.count; s++)
+        for (size_t i = 0; i < self->point_count; i++) {
+            const metric_report_t *point = &stored->points.items[s];
+            if (self->points[i].point.step == point->point.step &&
+                self->points[i].point.time_ms == point->point.time_ms &&
+                !strcmp (self->points[i].job_id, point->job_id) &&
+                !strcmp (self->points[i].name, point->point.name)) {
+                drop_point (self, i);
+                break;
+            }
+        }
+}
+
+/*  ---- the assignment ---------------------------------------------------------------------- */
+
+static void take_assignment (agent_t *self, context_t *ctx, const message_t *message)
+{
+    const assignment_t *assignment = message->body;
+    self->changed = true; /* also a repeated one: its sender has not heard that we follow it */
+    if (assigned (self) && assignment->version <= assigned (self)->version)
+        return;
+    hold (&self->assignment, message);
+    address_t executor = address_local ("executor", 0);
+    address_t aggregator = address_local ("aggregator", 0);
+    task_orders_t tasks = { .tasks = { assignment->tasks.items, assignment->tasks.count } };
+    shard_orders_t shards = { .shards = { assignment->shards.items, assignment->shards.count },
+                              .groups = { assignment->groups.items, assignment->groups.count } };
+    context_send (ctx, &executor, &task_orders_record, &tasks);
+    context_send (ctx, &aggregator, &shard_orders_record, &shards);
+    for (size_t i = 0; i < self->client_count; i++)
+        tell (self, ctx, &self->clients[i]);
+}
+
+/*  ---- the actor ------------------------------------------------------------------------------ */
+
+static void receive (void *state, context_t *ctx, const message_t *message)
+{
+    agent_t *self = state;
+    if (message->role == ROLE_MASTER) {
+        if (message_body (message, assignment))
+            take_assignment (self, ctx, message);
+        else if (message_body (message, metrics_stored))
+            take_stored (self, message->body);
+    } else if (message->role == ROLE_TASK) {
+        if (message_body (message, task_join)) {
+            client_t *client = client_of (self, message);
+            if (client)
+                tell (self, ctx, client);
+        } else if (message_body (message, task_metrics))
+            take_metrics (self, ctx, message);
+    } else if (message->role == ROLE_LOCAL) {
+        if (message_body (message, task_states)) {
+            hold (&self->tasks, message);
+            forget_clients (self);
+            self->changed = true;
+        } else if (message_body (message, shard_states)) {
+            hold (&self->shards, message);
+            self->changed = true;
+        }
+    }
+}
+
+static void settle (void *state, context_t *ctx)
+{
+    agent_t *self = state;
+    if (self->changed)
+        report (self, ctx);
+}
+
+static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
+{
+    agent_t *self = state;
+    (void) id;
+    (void) data;
+    to_masters (self, ctx, "registry", &heartbeat_record, &self->beat);
+    report (self, ctx);
+    context_after (ctx, MS_TO_NS (self->args->heartbeat_ms), 0);
+}
+
+static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+{
+    agent_t *self = state;
+    self->args = args;
+    self->beat = self->args->self;
+    /*  Never 0; below 2^63 so that it survives JSON. */
+    self->beat.session = (context_random (ctx) >> 1) | 1;
+    self->points = calloc (POINTS_MAX, sizeof (*self->points));
+    if (!self->points)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for the agent");
+    context_after (ctx, 0, 0);
+    return 0;
+}
+
+static void stop (void *state, context_t *ctx)
+{
+    agent_t *self = state;
+    (void) ctx;
+    const message_t **held[] = { &self->assignment, &self->tasks, &self->shards };
+    for (size_t i = 0; i < 3; i++)
+        if (*held[i])
+            message_release ((message_t **) held[i]);
+    free (self->clients);
+    free (self->points);
+}
+
+const behaviour_t agent_behaviour = {
+    .name = "agent",
+    .state_size = sizeof (agent_t),
+    .start = start,
+    .receive = receive,
+    .timer = timer,
+    .settle = settle,
+    .stop = stop,
+};
