@@ -22,6 +22,8 @@
 #include "runtime/message.h"
 #include "runtime/metrics.h"
 
+#include <poll.h>
+
 typedef struct context context_t;
 typedef struct behaviour behaviour_t;
 

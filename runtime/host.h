@@ -44,8 +44,14 @@ void runtime_route (runtime_t *self, bool data_lane, const char *actor);
     zero or this node's key is for a local actor. */
 void runtime_send (runtime_t *self, message_t **message_p);
 
+/*  For edges (a link that finds no way on): counts the message under reason (a
+    constant word), and if it was a request fails it with code. Takes it over. */
+void runtime_dead_letter (runtime_t *self, message_t **message_p, const char *reason,
+                          nexus_code_t code);
+
 /*  Asks from a thread that is no actor (a program that embeds us, a test) and
-    waits for the answer: a message to release, or NULL with an error (a failure reply, the deadline). */
+    waits for the answer: a message to release, or NULL with an error (a failure reply, the
+    deadline). Asserts that it is not called from an actor. */
 message_t *runtime_call (runtime_t *self, const address_t *to, const record_t *kind,
                          const void *body, int64_t timeout_ms, nexus_error_t *error);
 

@@ -2,7 +2,8 @@
 
         time=2026-01-31T12:00:00.123Z level=info node=m1 actor=election msg="became leader" term=4
 
-    A line is one write, so lines of several threads and processes never mix.
+    A line is one write of at most 4,096 bytes, so lines of several threads and
+    processes never mix, not even in a pipe. Longer values are cut ("...").
     Thread-safe; a log may be shared by all actors of a node. Repeated lines are
     the caller's business: log once, at the layer that decides.
 */
@@ -23,6 +24,10 @@ typedef void (log_sink_fn) (void *context, log_level_t level, const char *actor,
                             const log_field_t *fields, size_t count);
 log_t *log_new_sink (log_level_t level, log_sink_fn *sink, void *context);
 void log_destroy (log_t **self_p);
+/*  A log of one actor: the same lines to the same place, with its name in each. NULL
+    in, NULL out. Destroy it before its parent. */
+log_t *log_derive (const log_t *parent, const char *actor);
+/*  A NULL log is one that is never enabled. */
 bool log_enabled (const log_t *self, log_level_t level);
 
 struct log_field {
@@ -45,7 +50,8 @@ struct log_field {
 #define LOG_NODE(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_KEY, .node = (v) })
 
 /*  msg says what happened in a few constant words; what varies is in the fields:
-        log_info (log, "became leader", LOG_UINT ("term", term), LOG_TEXT ("site", site)); */
+        log_info (log, "became leader", LOG_UINT ("term", term), LOG_TEXT ("site", site));
+    actor NULL: the one that the log was derived for. */
 void log_write (log_t *self, log_level_t level, const char *actor, const char *msg,
                 const log_field_t *fields, size_t count);
 #define log_at(log, level, msg, ...)                                                               \

@@ -38,5 +38,6 @@ void metrics_forget (metrics_t *self, const char *labels);
 /*  Appends the exposition; openmetrics adds what that format wants (# EOF). */
 void metrics_render (metrics_t *self, bool openmetrics, buffer_t *out);
 
-/*  Appends key="value" with the value escaped, and a comma if the buffer is not empty. */
+/*  Appends key="value" with the value escaped, behind a comma if the buffer is not
+    empty. labels->data is a string afterwards (unless the buffer has failed). */
 void metrics_label (buffer_t *labels, const char *key, const char *value);

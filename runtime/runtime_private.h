@@ -1,0 +1,49 @@
+/*  runtime_private - what runtime.c and host.c share; nobody else includes it */
+#pragma once
+
+#include "runtime/directory.h"
+#include "runtime/host.h"
+
+#include <stdatomic.h>
+
+/*  A sending thread's own: mailboxes that it wrote to last, found again without
+    the directory's lock, and messages not yet added to the metric. */
+#define SENDER_SLOTS 64
+typedef struct {
+    runtime_t *runtime;
+    mailbox_t *slots[SENDER_SLOTS];
+    uint64_t messages;
+} sender_t;
+
+void sender_init (sender_t *self, runtime_t *runtime);
+/*  Adds the messages to the metric. */
+void sender_flush (sender_t *self);
+void sender_close (sender_t *self);
+/*  Makes it the calling thread's, so that runtime_send finds it; NULL: none. */
+void sender_enter (sender_t *self);
+
+typedef enum {
+    DEAD_NO_ACTOR, /* there is no such actor */
+    DEAD_NO_ROUTE, /* nothing leads to that node */
+    DEAD_OVERFLOW, /* the mailbox's lane is full */
+    DEAD_ENDED,    /* the actor ended before it came to the message */
+    DEAD_DEADLINE, /* nobody waits for it any more */
+    DEAD_LATE,     /* a reply that came after its deadline */
+    DEAD_REASONS
+} dead_reason_t;
+
+/*  Delivers or makes a dead letter of it; sender may be NULL. */
+void runtime_post (runtime_t *self, sender_t *sender, message_t **message_p);
+void runtime_dead (runtime_t *self, message_t **message_p, dead_reason_t reason);
+/*  Tells watcher that an actor has ended. */
+void runtime_down (runtime_t *self, const address_t *watcher, const address_t *ended, bool failed,
+                   const char *reason);
+
+directory_t *runtime_directory (runtime_t *self);
+const record_key_t *runtime_key (const runtime_t *self);
+bool runtime_is_local (const runtime_t *self, const address_t *address);
+
+/*  Hosts that run, and those given up on because their thread did not end. */
+void runtime_host_began (runtime_t *self);
+void runtime_host_ended (runtime_t *self);
+void runtime_host_abandoned (runtime_t *self, int change);
