@@ -96,7 +96,7 @@ static bool is_network (const struct statfs *fs)
 
 static bool is_full (const struct statfs *fs)
 {
-    return (uint64_t) fs->f_bavail * (uint64_t) fs->f_bsize < SPACE_MIN;
+    return (uint64_t)fs->f_bavail * (uint64_t)fs->f_bsize < SPACE_MIN;
 }
 
 static int prepare_dir (lmdb_env_t *self, nexus_error_t *error)

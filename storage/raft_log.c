@@ -1,0 +1,696 @@
+#include "storage/raft_log.h"
+
+#include "storage/little_endian.h"
+#include "storage/lmdb_env.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*  The state's data: term, vote, commit, start index, start term, incarnation (8
+    bytes each), then the configuration. The log begins behind start. */
+enum { STATE_SIZE = 48 };
+#define STATE_KEY UINT64_C (0)
+
+typedef struct {
+    raft_log_state_t state;
+    buffer_t conf;
+} content_t;
+
+struct raft_log {
+    lmdb_env_t env;
+    MDB_dbi table;
+    content_t now; /* as committed; changed by the writer, under lock */
+    pthread_mutex_t lock;
+};
+
+_Static_assert(sizeof (size_t) == 8, "LMDB's integer keys are as large as size_t");
+
+/*  ---- records ----------------------------------------------------------- */
+
+static MDB_val key_of (const uint64_t *index)
+{
+    return (MDB_val){.mv_size = sizeof *index, .mv_data = (void *)index};
+}
+
+static int index_of (MDB_val key, uint64_t *ret_index)
+{
+    if (key.mv_size != sizeof *ret_index)
+        return -1;
+    memcpy (ret_index, key.mv_data, sizeof *ret_index);
+    return 0;
+}
+
+static int decode (raft_log_t *self, raft_log_record_kind_t kind, uint64_t index, MDB_val value,
+                   raft_log_entry_t *ret_entry, nexus_error_t *error)
+{
+    if (raft_log_record_decode (kind, index, value.mv_data, value.mv_size, ret_entry, error) == 0)
+        return 0;
+    return nexus_error_prefix (error, "%.200s: ", self->env.dir);
+}
+
+/*  Returns LMDB's code. */
+static int put_record (raft_log_t *self, MDB_txn *txn, raft_log_record_kind_t kind,
+                       const raft_log_entry_t *entry, unsigned flags)
+{
+    MDB_val key = key_of (&entry->index);
+    MDB_val value = {.mv_size = RAFT_LOG_RECORD_HEADER + entry->size};
+    int code = mdb_put (txn, self->table, &key, &value, flags | MDB_RESERVE);
+    if (code == 0)
+        raft_log_record_encode (kind, entry, value.mv_data);
+    return code;
+}
+
+static int put_state (raft_log_t *self, MDB_txn *txn, const content_t *content)
+{
+    size_t size = STATE_SIZE + content->conf.size;
+    uint8_t *data = malloc (size);
+    if (!data)
+        return ENOMEM;
+    const raft_log_state_t *state = &content->state;
+    put_u64 (data, state->hard.term);
+    put_u64 (data + 8, state->hard.vote);
+    put_u64 (data + 16, state->hard.commit);
+    put_u64 (data + 24, state->first - 1);
+    put_u64 (data + 32, state->previous_term);
+    put_u64 (data + 40, state->incarnation);
+    if (content->conf.size)
+        memcpy (data + STATE_SIZE, content->conf.data, content->conf.size);
+    raft_log_entry_t record = {.index = STATE_KEY, .data = data, .size = size};
+    int code = put_record (self, txn, RAFT_LOG_RECORD_STATE, &record, 0);
+    free (data);
+    return code;
+}
+
+static int get_state (raft_log_t *self, MDB_val value, content_t *content, nexus_error_t *error)
+{
+    raft_log_entry_t record;
+    if (decode (self, RAFT_LOG_RECORD_STATE, STATE_KEY, value, &record, error) != 0)
+        return -1;
+    const uint8_t *data = record.data;
+    if (record.size < STATE_SIZE)
+        return nexus_error_set (error, NEXUS_CORRUPT, "%.200s: the log's state is too short",
+                                self->env.dir);
+    raft_log_state_t *state = &content->state;
+    state->hard.term = get_u64 (data);
+    state->hard.vote = get_u64 (data + 8);
+    state->hard.commit = get_u64 (data + 16);
+    state->first = get_u64 (data + 24) + 1;
+    state->previous_term = get_u64 (data + 32);
+    state->incarnation = get_u64 (data + 40);
+    buffer_clear (&content->conf);
+    buffer_append (&content->conf, data + STATE_SIZE, record.size - STATE_SIZE);
+    return 0;
+}
+
+/*  ---- opening and checking ---------------------------------------------- */
+
+static void note_damage (raft_log_t *self, uint64_t index)
+{
+    pthread_mutex_lock (&self->lock);
+    raft_log_state_t *state = &self->now.state;
+    if (!state->damaged || index < state->damaged)
+        state->damaged = index;
+    pthread_mutex_unlock (&self->lock);
+}
+
+typedef struct {
+    uint64_t expected; /* the next index */
+    uint64_t term;     /* of the entry before */
+    uint64_t damaged;
+    nexus_error_t error; /* of the first damage */
+} check_t;
+
+/*  Only the first damage is reported. */
+__attribute__ ((format (printf, 3, 4))) static void damage (check_t *check, uint64_t index,
+                                                            const char *format, ...)
+{
+    if (check->damaged)
+        return;
+    check->damaged = index;
+    char text[200];
+    va_list args;
+    va_start (args, format);
+    vsnprintf (text, sizeof text, format, args);
+    va_end (args);
+    nexus_error_set (&check->error, NEXUS_CORRUPT, "entry %llu: %s", (unsigned long long)index,
+                     text);
+}
+
+static void check_entry (check_t *check, MDB_val key, MDB_val value)
+{
+    nexus_error_t error;
+    raft_log_entry_t entry;
+    uint64_t index;
+    bool known = index_of (key, &index) == 0 && index >= check->expected;
+    bool good = known && raft_log_record_decode (RAFT_LOG_RECORD_ENTRY, index, value.mv_data,
+                                                 value.mv_size, &entry, &error) == 0;
+    if (known && index > check->expected)
+        damage (check, check->expected, "it is missing, the next is %llu",
+                (unsigned long long)index);
+    /*  What is out of order and damaged as well tells nothing about where the log ends. */
+    if (!known || (!good && index > check->expected)) {
+        damage (check, check->expected, "something else lies before it");
+        return;
+    }
+    check->expected = index + 1;
+    if (!good)
+        damage (check, index, "%s", error.text);
+    else if (entry.term < check->term)
+        damage (check, index, "its term is older than that of the entry before");
+    else
+        check->term = entry.term;
+}
+
+/*  Reads the state and every entry. -1: the state can't be read, or LMDB's pages. */
+static int check_all (raft_log_t *self, content_t *content, check_t *check, nexus_error_t *error)
+{
+    MDB_txn *txn = lmdb_env_begin (&self->env, false, error);
+    if (!txn)
+        return -1;
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    int rc = -1;
+    int code = mdb_cursor_open (txn, self->table, &cursor);
+    if (code == 0)
+        code = mdb_cursor_get (cursor, &key, &value, MDB_FIRST);
+    uint64_t index = 1;
+    if (code || index_of (key, &index) != 0 || index != STATE_KEY) {
+        nexus_error_set (error, NEXUS_CORRUPT, "%.200s: the log's state is missing", self->env.dir);
+        goto done;
+    }
+    if (get_state (self, value, content, error) != 0)
+        goto done;
+    *check = (check_t){.expected = content->state.first, .term = content->state.previous_term};
+    while ((code = mdb_cursor_get (cursor, &key, &value, MDB_NEXT)) == 0)
+        check_entry (check, key, value);
+    if (code != MDB_NOTFOUND) {
+        lmdb_env_poison (&self->env, code);
+        lmdb_env_error (&self->env, code, "read its entries", error);
+        goto done;
+    }
+    content->state.last = check->expected - 1;
+    content->state.last_term = check->term;
+    content->state.damaged = check->damaged;
+    rc = 0;
+done:
+    if (cursor)
+        mdb_cursor_close (cursor);
+    mdb_txn_abort (txn);
+    return rc;
+}
+
+/*  What was committed can't be gone: then it is not the disk that we wrote to. */
+static int check_commit (raft_log_t *self, const raft_log_state_t *state, nexus_error_t *error)
+{
+    if (state->hard.commit <= state->last && state->hard.term >= state->last_term)
+        return 0;
+    return nexus_error_set (
+        error, NEXUS_CORRUPT,
+        "%.200s: it ends with entry %llu of term %llu, but committed %llu and "
+        "saw term %llu: entries were lost; move the directory away and join "
+        "the cluster again",
+        self->env.dir, (unsigned long long)state->last, (unsigned long long)state->last_term,
+        (unsigned long long)state->hard.commit, (unsigned long long)state->hard.term);
+}
+
+static int create_or_open (raft_log_t *self, nexus_error_t *error)
+{
+    MDB_txn *txn = lmdb_env_begin (&self->env, true, error);
+    if (!txn)
+        return -1;
+    MDB_stat status = {0};
+    int code = mdb_dbi_open (txn, NULL, MDB_CREATE | MDB_INTEGERKEY, &self->table);
+    if (code == 0)
+        code = mdb_stat (txn, self->table, &status);
+    if (code == 0 && status.ms_entries == 0) {
+        content_t content = {.state.first = 1};
+        while (content.state.incarnation == 0)
+            randombytes_buf (&content.state.incarnation, sizeof content.state.incarnation);
+        code = put_state (self, txn, &content);
+    }
+    if (code) {
+        mdb_txn_abort (txn);
+        return lmdb_env_error (&self->env, code, "open the log", error);
+    }
+    return lmdb_env_commit (&self->env, txn, error);
+}
+
+raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *error)
+{
+    if (sodium_init () < 0) {
+        nexus_error_set (error, NEXUS_IO, "libsodium finds no source of randomness");
+        return NULL;
+    }
+    raft_log_t *self = calloc (1, sizeof *self);
+    if (!self) {
+        nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
+        return NULL;
+    }
+    self->env.lock = -1;
+    pthread_mutex_init (&self->lock, NULL);
+    check_t check;
+    if (lmdb_env_open (&self->env, dir, map_size, 0, 0, error) != 0 ||
+        create_or_open (self, error) != 0 || check_all (self, &self->now, &check, error) != 0 ||
+        check_commit (self, &self->now.state, error) != 0)
+        raft_log_close (&self);
+    return self;
+}
+
+void raft_log_close (raft_log_t **self_p)
+{
+    raft_log_t *self = *self_p;
+    *self_p = NULL;
+    if (!self)
+        return;
+    lmdb_env_close (&self->env);
+    buffer_free (&self->now.conf);
+    pthread_mutex_destroy (&self->lock);
+    free (self);
+}
+
+int raft_log_check (raft_log_t *self, nexus_error_t *error)
+{
+    content_t content = {0};
+    check_t check;
+    int rc = check_all (self, &content, &check, error);
+    buffer_free (&content.conf);
+    if (rc == 0 && check.damaged) {
+        note_damage (self, check.damaged);
+        rc = nexus_error_set (error, NEXUS_CORRUPT, "%.200s: %s", self->env.dir, check.error.text);
+    }
+    return rc;
+}
+
+void raft_log_state (raft_log_t *self, raft_log_state_t *ret_state)
+{
+    pthread_mutex_lock (&self->lock);
+    *ret_state = self->now.state;
+    pthread_mutex_unlock (&self->lock);
+}
+
+void raft_log_conf (raft_log_t *self, buffer_t *out)
+{
+    pthread_mutex_lock (&self->lock);
+    buffer_append (out, self->now.conf.data, self->now.conf.size);
+    pthread_mutex_unlock (&self->lock);
+}
+
+void raft_log_usage (raft_log_t *self, size_t *ret_used, size_t *ret_limit)
+{
+    lmdb_env_usage (&self->env, ret_used, ret_limit);
+}
+
+/*  ---- writing ----------------------------------------------------------- */
+
+/*  A transaction in progress, and what the log will be if it succeeds. */
+typedef struct {
+    raft_log_t *log;
+    MDB_txn *txn;
+    content_t content;
+    bool state_changed;
+    uint64_t damaged; /* what was known to be so when it began */
+    nexus_error_t *error;
+} change_t;
+
+static int refuse (change_t *self, const char *what, uint64_t index)
+{
+    const raft_log_state_t *state = &self->content.state;
+    return nexus_error_set (self->error, NEXUS_INVALID,
+                            "%.200s: can't %s %llu: the log has %llu to %llu, committed to %llu",
+                            self->log->env.dir, what, (unsigned long long)index,
+                            (unsigned long long)state->first, (unsigned long long)state->last,
+                            (unsigned long long)state->hard.commit);
+}
+
+static int refuse_lmdb (change_t *self, int code, const char *doing)
+{
+    return lmdb_env_error (&self->log->env, code, doing, self->error);
+}
+
+static int change_begin (change_t *self, raft_log_t *log, nexus_error_t *error)
+{
+    *self = (change_t){.log = log, .error = error};
+    self->txn = lmdb_env_begin (&log->env, true, error);
+    if (!self->txn)
+        return -1;
+    raft_log_state (log, &self->content.state);
+    self->damaged = self->content.state.damaged;
+    /*  Only the writer changes it, and that is us. */
+    buffer_append (&self->content.conf, log->now.conf.data, log->now.conf.size);
+    return 0;
+}
+
+/*  rc: whether the changes succeeded. Commits or forgets them. */
+static int change_end (change_t *self, int rc)
+{
+    raft_log_t *log = self->log;
+    if (rc == 0 && self->content.conf.failed)
+        rc = nexus_error_set (self->error, NEXUS_EXHAUSTED, "out of memory");
+    if (rc == 0 && self->state_changed) {
+        int code = put_state (log, self->txn, &self->content);
+        if (code)
+            rc = refuse_lmdb (self, code, "write its state");
+    }
+    if (rc == 0)
+        rc = lmdb_env_commit (&log->env, self->txn, self->error);
+    else
+        mdb_txn_abort (self->txn);
+    if (rc == 0) {
+        pthread_mutex_lock (&log->lock);
+        content_t old = log->now;
+        log->now = self->content;
+        /*  What a reader found meanwhile must not be forgotten. */
+        if (old.state.damaged != self->damaged)
+            log->now.state.damaged = old.state.damaged;
+        self->content = old;
+        pthread_mutex_unlock (&log->lock);
+    }
+    buffer_free (&self->content.conf);
+    return rc;
+}
+
+/*  The term of an entry as this transaction sees it. Returns 0, or -1 if it is damaged. */
+static int change_term (change_t *self, uint64_t index, uint64_t *ret_term)
+{
+    raft_log_t *log = self->log;
+    if (index < self->content.state.first) {
+        *ret_term = self->content.state.previous_term;
+        return 0;
+    }
+    raft_log_entry_t entry;
+    MDB_val key = key_of (&index), value;
+    int code = mdb_get (self->txn, log->table, &key, &value);
+    if (code)
+        return refuse_lmdb (self, code, "read an entry");
+    if (decode (log, RAFT_LOG_RECORD_ENTRY, index, value, &entry, self->error) != 0)
+        return -1;
+    *ret_term = entry.term;
+    return 0;
+}
+
+static int install_snapshot (change_t *self, uint64_t index, uint64_t term)
+{
+    raft_log_state_t *state = &self->content.state;
+    if (index < state->first - 1 || index < state->hard.commit)
+        return refuse (self, "install a snapshot up to", index);
+    int code = mdb_drop (self->txn, self->log->table, 0);
+    if (code)
+        return refuse_lmdb (self, code, "drop its entries");
+    state->first = index + 1;
+    state->last = index;
+    state->previous_term = state->last_term = term;
+    state->hard.commit = index;
+    state->damaged = 0;
+    if (state->hard.term < term) {
+        state->hard.term = term;
+        state->hard.vote = 0;
+    }
+    self->state_changed = true;
+    return 0;
+}
+
+static int truncate_from (change_t *self, uint64_t from)
+{
+    raft_log_state_t *state = &self->content.state;
+    if (from > state->last)
+        return 0;
+    if (from < state->first || from <= state->hard.commit)
+        return refuse (self, "truncate from", from);
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    uint64_t last = UINT64_MAX;
+    int code = mdb_cursor_open (self->txn, self->log->table, &cursor);
+    if (code)
+        return refuse_lmdb (self, code, "truncate");
+    while (code == 0 && last > from) {
+        code = mdb_cursor_get (cursor, &key, &value, MDB_LAST);
+        if (code == 0 && index_of (key, &last) == 0 && last >= from)
+            code = mdb_cursor_del (cursor, 0);
+    }
+    mdb_cursor_close (cursor);
+    if (code)
+        return refuse_lmdb (self, code, "truncate");
+    if (state->damaged >= from)
+        state->damaged = 0;
+    state->last = from - 1;
+    return change_term (self, state->last, &state->last_term);
+}
+
+static int append (change_t *self, const raft_log_entry_t *entry)
+{
+    raft_log_state_t *state = &self->content.state;
+    if (entry->index != state->last + 1)
+        return refuse (self, "append entry", entry->index);
+    if (entry->term < state->last_term)
+        return refuse (self, "append, with a term that falls, entry", entry->index);
+    if (entry->size > RAFT_LOG_ENTRY_MAX)
+        return refuse (self, "append, with more than 4 MiB of data, entry", entry->index);
+    int code = put_record (self->log, self->txn, RAFT_LOG_RECORD_ENTRY, entry, MDB_APPEND);
+    if (code)
+        return refuse_lmdb (self, code, "append");
+    state->last = entry->index;
+    state->last_term = entry->term;
+    return 0;
+}
+
+static int set_hard (change_t *self, const raft_log_hard_state_t *hard)
+{
+    raft_log_state_t *state = &self->content.state;
+    if (hard->term < state->hard.term)
+        return refuse (self, "go back to term", hard->term);
+    if (hard->term == state->hard.term && state->hard.vote && hard->vote != state->hard.vote)
+        return refuse (self, "vote twice in term", hard->term);
+    if (hard->commit > state->last)
+        return refuse (self, "commit, since it isn't there, entry", hard->commit);
+    uint64_t commit = state->hard.commit > hard->commit ? state->hard.commit : hard->commit;
+    state->hard = *hard;
+    state->hard.commit = commit;
+    self->state_changed = true;
+    return 0;
+}
+
+static int set_conf (change_t *self, const void *conf, size_t size)
+{
+    if (size > RAFT_LOG_CONF_MAX)
+        return refuse (self, "store a configuration of so many bytes:", size);
+    buffer_clear (&self->content.conf);
+    buffer_append (&self->content.conf, conf, size);
+    self->state_changed = true;
+    return 0;
+}
+
+static int apply_write (change_t *self, const raft_log_write_t *write)
+{
+    int rc = 0;
+    if (write->snapshot_index)
+        rc = install_snapshot (self, write->snapshot_index, write->snapshot_term);
+    if (rc == 0 && write->truncate_from)
+        rc = truncate_from (self, write->truncate_from);
+    for (size_t i = 0; rc == 0 && i < write->count; i++)
+        rc = append (self, &write->entries[i]);
+    if (rc == 0 && write->hard)
+        rc = set_hard (self, write->hard);
+    if (rc == 0 && write->conf_size)
+        rc = set_conf (self, write->conf, write->conf_size);
+    return rc;
+}
+
+int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t count,
+                    nexus_error_t *error)
+{
+    change_t change;
+    if (change_begin (&change, self, error) != 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = apply_write (&change, &writes[i]);
+    return change_end (&change, rc);
+}
+
+static int drop_slice (change_t *self, uint64_t through)
+{
+    raft_log_state_t *state = &self->content.state;
+    uint64_t term;
+    if (change_term (self, through, &term) != 0)
+        return -1;
+    for (uint64_t index = state->first; index <= through; index++) {
+        MDB_val key = key_of (&index);
+        int code = mdb_del (self->txn, self->log->table, &key, NULL);
+        if (code && code != MDB_NOTFOUND) /* a missing one was reported as damage */
+            return refuse_lmdb (self, code, "compact");
+    }
+    state->first = through + 1;
+    state->previous_term = term;
+    self->state_changed = true;
+    return 0;
+}
+
+/*  The lowest damage is gone; there may be more. */
+static int check_again (raft_log_t *self, nexus_error_t *error)
+{
+    content_t content = {0};
+    check_t check;
+    int rc = check_all (self, &content, &check, error);
+    buffer_free (&content.conf);
+    if (rc == 0) {
+        pthread_mutex_lock (&self->lock);
+        self->now.state.damaged = check.damaged;
+        self->now.state.last_term = content.state.last_term;
+        pthread_mutex_unlock (&self->lock);
+    }
+    return rc;
+}
+
+int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error)
+{
+    change_t change;
+    if (change_begin (&change, self, error) != 0)
+        return -1;
+    const raft_log_state_t *state = &change.content.state;
+    uint64_t through = index;
+    int rc = 0;
+    if (index < state->first) {
+        change_end (&change, -1);
+        return 0;
+    }
+    if (index > state->hard.commit)
+        rc = refuse (&change, "compact, since it is not committed, entry", index);
+    if (rc == 0 && index - state->first >= RAFT_LOG_COMPACT_SLICE)
+        through = state->first + RAFT_LOG_COMPACT_SLICE - 1;
+    if (rc == 0)
+        rc = drop_slice (&change, through);
+    bool mended = change.damaged && change.damaged <= through;
+    rc = change_end (&change, rc);
+    if (rc == 0 && mended)
+        rc = check_again (self, error);
+    return rc ? -1 : (int64_t)(index - through);
+}
+
+int raft_log_repair (raft_log_t *self, const raft_log_entry_t *entry, nexus_error_t *error)
+{
+    change_t change;
+    if (change_begin (&change, self, error) != 0)
+        return -1;
+    const raft_log_state_t *state = &change.content.state;
+    uint64_t term;
+    nexus_error_t damage = {0};
+    int rc = 0;
+    change.error = &damage;
+    bool damaged = entry->index >= state->first && entry->index <= state->last &&
+                   change_term (&change, entry->index, &term) != 0;
+    change.error = error;
+    if (!damaged || entry->size > RAFT_LOG_ENTRY_MAX)
+        rc = refuse (&change, "repair entry", entry->index);
+    if (rc == 0) {
+        int code = put_record (self, change.txn, RAFT_LOG_RECORD_ENTRY, entry, 0);
+        if (code)
+            rc = refuse_lmdb (&change, code, "repair an entry");
+    }
+    if (change_end (&change, rc) != 0)
+        return -1;
+    return check_again (self, error);
+}
+
+/*  ---- reading ----------------------------------------------------------- */
+
+/*  index is not in the table: is that as it should be? Looks at the reader's own
+    snapshot, because the writer may have compacted or truncated meanwhile. */
+static int missing (raft_log_t *self, MDB_cursor *cursor, uint64_t index, nexus_error_t *error)
+{
+    MDB_val key, value;
+    content_t content = {0};
+    uint64_t last = 0;
+    int rc = mdb_cursor_get (cursor, &key, &value, MDB_FIRST);
+    if (rc == 0)
+        rc = get_state (self, value, &content, error);
+    buffer_free (&content.conf);
+    if (rc != 0)
+        return nexus_error_set (error, NEXUS_CORRUPT, "%.200s: the log's state can't be read",
+                                self->env.dir);
+    if (mdb_cursor_get (cursor, &key, &value, MDB_LAST) == 0)
+        index_of (key, &last);
+    if (index < content.state.first || index > last)
+        return nexus_error_set (error, NEXUS_NOT_FOUND, "%.200s: entry %llu is not there",
+                                self->env.dir, (unsigned long long)index);
+    note_damage (self, index);
+    return nexus_error_set (error, NEXUS_CORRUPT, "%.200s: entry %llu is missing", self->env.dir,
+                            (unsigned long long)index);
+}
+
+/*  Entry index from a cursor that stands before it (next) or anywhere. */
+static int read_entry (raft_log_t *self, MDB_cursor *cursor, uint64_t index, bool next,
+                       raft_log_entry_t *ret_entry, nexus_error_t *error)
+{
+    uint64_t found = 0;
+    MDB_val key = key_of (&index), value;
+    int code = mdb_cursor_get (cursor, &key, &value, next ? MDB_NEXT : MDB_SET_KEY);
+    if (code && code != MDB_NOTFOUND) {
+        lmdb_env_poison (&self->env, code);
+        return lmdb_env_error (&self->env, code, "read an entry", error);
+    }
+    if (code || index_of (key, &found) != 0 || found != index)
+        return missing (self, cursor, index, error);
+    if (decode (self, RAFT_LOG_RECORD_ENTRY, index, value, ret_entry, error) == 0)
+        return 0;
+    note_damage (self, index);
+    return -1;
+}
+
+int64_t raft_log_read (raft_log_t *self, uint64_t from, uint64_t to, size_t bytes_max,
+                       bool (*visit) (void *context, const raft_log_entry_t *entry), void *context,
+                       nexus_error_t *error)
+{
+    if (from == STATE_KEY)
+        return nexus_error_set (error, NEXUS_NOT_FOUND, "%.200s: there is no entry 0",
+                                self->env.dir);
+    MDB_txn *txn = lmdb_env_begin (&self->env, false, error);
+    if (!txn)
+        return -1;
+    MDB_cursor *cursor;
+    int code = mdb_cursor_open (txn, self->table, &cursor);
+    if (code) {
+        mdb_txn_abort (txn);
+        return lmdb_env_error (&self->env, code, "read", error);
+    }
+    int64_t visited = 0;
+    size_t bytes = 0;
+    for (uint64_t index = from; index <= to; index++) {
+        raft_log_entry_t entry;
+        if (read_entry (self, cursor, index, visited > 0, &entry, visited ? NULL : error) != 0) {
+            visited = visited ? visited : -1;
+            break;
+        }
+        bytes += entry.size;
+        if (visited > 0 && bytes > bytes_max)
+            break;
+        visited++;
+        if (!visit (context, &entry))
+            break;
+    }
+    mdb_cursor_close (cursor);
+    mdb_txn_abort (txn);
+    return visited;
+}
+
+static bool take_term (void *context, const raft_log_entry_t *entry)
+{
+    *(uint64_t *)context = entry->term;
+    return false;
+}
+
+uint64_t raft_log_term (raft_log_t *self, uint64_t index)
+{
+    raft_log_state_t state;
+    raft_log_state (self, &state);
+    if (index + 1 == state.first)
+        return state.previous_term;
+    uint64_t term = 0;
+    if (index >= state.first && index <= state.last)
+        raft_log_read (self, index, index, 0, take_term, &term, NULL);
+    return term;
+}

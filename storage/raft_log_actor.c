@@ -1,0 +1,260 @@
+#include "storage/raft_log_actor.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define RECORD_SELF log_entry_t
+RECORD_DEFINE (log_entry, 0, 0, "An entry of the Raft log.", LOG_ENTRY)
+#undef RECORD_SELF
+#define RECORD_SELF log_append_t
+RECORD_DEFINE (log_append, 32, 0, "Write this to the Raft log.", LOG_APPEND)
+#undef RECORD_SELF
+#define RECORD_SELF log_durable_t
+RECORD_DEFINE (log_durable, 33, 0, "A write to the Raft log is on disk.", LOG_DURABLE)
+#undef RECORD_SELF
+#define RECORD_SELF log_compact_t
+RECORD_DEFINE (log_compact, 34, 0, "Drop old entries of the Raft log.", LOG_COMPACT)
+#undef RECORD_SELF
+
+enum { TIMER_COMPACT, TIMER_USAGE };
+enum { USAGE_MS = 1000, FULL_PERCENT = 80 };
+
+typedef struct {
+    raft_log_t *log;
+    message_t **waiting; /* log_appends of this turn */
+    size_t count;
+    size_t capacity;
+    message_t *compacting; /* the request in progress, or NULL */
+    bool full;
+    bool failed;
+    metric_t *commits;
+    metric_t *entries;
+    metric_t *seconds;
+    metric_t *used;
+    metric_t *limit;
+} actor_t;
+
+/*  ---- life -------------------------------------------------------------- */
+
+static void measure_usage (actor_t *self, context_t *ctx)
+{
+    size_t used, limit;
+    raft_log_usage (self->log, &used, &limit);
+    metric_set (self->used, (double)used);
+    metric_set (self->limit, (double)limit);
+    bool full = used / FULL_PERCENT >= limit / 100;
+    if (full && !self->full)
+        log_warning (context_log (ctx), "raft log is nearly full", LOG_UINT ("used_bytes", used),
+                     LOG_UINT ("limit_bytes", limit));
+    self->full = full;
+    context_after (ctx, MS_TO_NS (USAGE_MS), TIMER_USAGE);
+}
+
+static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+{
+    (void)error;
+    actor_t *self = state;
+    self->log = (raft_log_t *)args;
+    assert (self->log);
+    metrics_t *metrics = context_metrics (ctx);
+    self->commits = metrics_counter (metrics, "nexus_raft_log_commits_total",
+                                     "Transactions committed to the Raft log", NULL);
+    self->entries = metrics_counter (metrics, "nexus_raft_log_entries_total",
+                                     "Entries appended to the Raft log", NULL);
+    self->seconds = metrics_histogram (metrics, "nexus_raft_log_commit_seconds",
+                                       "Time that a commit to the Raft log takes", NULL, NULL, 0);
+    self->used = metrics_gauge (metrics, "nexus_raft_log_used_bytes",
+                                "Bytes of the Raft log's map that are in use", NULL);
+    self->limit =
+        metrics_gauge (metrics, "nexus_raft_log_limit_bytes", "Size of the Raft log's map", NULL);
+    measure_usage (self, ctx);
+    return 0;
+}
+
+static void stop (void *state, context_t *ctx)
+{
+    (void)ctx;
+    actor_t *self = state;
+    for (size_t i = 0; i < self->count; i++)
+        message_release (&self->waiting[i]);
+    free (self->waiting);
+    message_release (&self->compacting);
+}
+
+static void fail (actor_t *self, context_t *ctx, nexus_error_t *error)
+{
+    self->failed = true;
+    nexus_error_prefix (error, "raft log: ");
+    context_fail (ctx, error);
+}
+
+/*  ---- appending --------------------------------------------------------- */
+
+static void hold (actor_t *self, const message_t *message)
+{
+    if (self->count == self->capacity) {
+        size_t capacity = self->capacity ? self->capacity * 2 : 64;
+        message_t **waiting = realloc (self->waiting, capacity * sizeof (message_t *));
+        assert (waiting);
+        self->waiting = waiting;
+        self->capacity = capacity;
+    }
+    self->waiting[self->count++] = message_retain ((message_t *)message);
+}
+
+static double seconds_now (void)
+{
+    struct timespec now;
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static size_t count_entries (const actor_t *self)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->count; i++)
+        count += message_body (self->waiting[i], log_append)->entries.count;
+    return count;
+}
+
+/*  The waiting requests as writes; their entries in one array. */
+static void fill_writes (const actor_t *self, raft_log_write_t *writes,
+                         raft_log_hard_state_t *states, raft_log_entry_t *entries)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        const log_append_t *append = message_body (self->waiting[i], log_append);
+        states[i] = (raft_log_hard_state_t){append->term, append->vote, append->commit};
+        writes[i] = (raft_log_write_t){
+            .snapshot_index = append->snapshot_index,
+            .snapshot_term = append->snapshot_term,
+            .truncate_from = append->truncate_from,
+            .entries = entries,
+            .count = append->entries.count,
+            .hard = append->has_hard_state ? &states[i] : NULL,
+            .conf = append->conf.data,
+            .conf_size = append->conf.size,
+        };
+        for (size_t k = 0; k < append->entries.count; k++) {
+            const log_entry_t *entry = &append->entries.items[k];
+            *entries++ = (raft_log_entry_t){entry->index, entry->term, (uint8_t)entry->type,
+                                            entry->data.data, entry->data.size};
+        }
+    }
+}
+
+static int commit (actor_t *self, nexus_error_t *error)
+{
+    size_t count = count_entries (self);
+    raft_log_write_t *writes = calloc (self->count, sizeof *writes);
+    raft_log_hard_state_t *states = calloc (self->count, sizeof *states);
+    raft_log_entry_t *entries = calloc (count + 1, sizeof *entries);
+    int rc;
+    if (writes && states && entries) {
+        fill_writes (self, writes, states, entries);
+        double begun = seconds_now ();
+        rc = raft_log_write (self->log, writes, self->count, error);
+        metric_observe (self->seconds, seconds_now () - begun);
+        metric_add (self->commits, 1);
+        metric_add (self->entries, (double)count);
+    } else {
+        rc = nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
+    }
+    free (writes);
+    free (states);
+    free (entries);
+    return rc;
+}
+
+static void answer (context_t *ctx, const message_t *message, const log_durable_t *durable)
+{
+    if (message->flags & MESSAGE_REQUEST)
+        context_reply (ctx, message, &log_durable_record, durable);
+    else
+        context_send (ctx, &message->from, &log_durable_record, durable);
+}
+
+static void settle (void *state, context_t *ctx)
+{
+    actor_t *self = state;
+    if (self->count == 0 || self->failed)
+        return;
+    nexus_error_t error = {0};
+    if (commit (self, &error) != 0) {
+        fail (self, ctx, &error);
+        return;
+    }
+    raft_log_state_t log;
+    raft_log_state (self->log, &log);
+    for (size_t i = 0; i < self->count; i++) {
+        log_durable_t durable = {
+            .sequence = message_body (self->waiting[i], log_append)->sequence,
+            .last_index = log.last,
+            .last_term = log.last_term,
+            .full = self->full,
+        };
+        answer (ctx, self->waiting[i], &durable);
+        message_release (&self->waiting[i]);
+    }
+    self->count = 0;
+}
+
+/*  ---- compacting -------------------------------------------------------- */
+
+static void compact_slice (actor_t *self, context_t *ctx)
+{
+    nexus_error_t error = {0};
+    uint64_t index = message_body (self->compacting, log_compact)->index;
+    int64_t left = raft_log_compact (self->log, index, &error);
+    if (left > 0) {
+        context_after (ctx, 0, TIMER_COMPACT);
+        return;
+    }
+    if (left == 0)
+        context_reply (ctx, self->compacting, &done_record, &(done_t){.value = index});
+    else if (error.code == NEXUS_INVALID)
+        context_reply_failure (ctx, self->compacting, error.code, "%s", error.text);
+    else
+        fail (self, ctx, &error);
+    message_release (&self->compacting);
+}
+
+static void receive (void *state, context_t *ctx, const message_t *message)
+{
+    actor_t *self = state;
+    if (self->failed)
+        return;
+    if (message_body (message, log_append)) {
+        hold (self, message);
+    } else if (message_body (message, log_compact)) {
+        if (self->compacting) {
+            context_reply_failure (ctx, message, NEXUS_CONFLICT,
+                                   "the log is being compacted: wait for its end");
+            return;
+        }
+        self->compacting = message_retain ((message_t *)message);
+        context_after (ctx, 0, TIMER_COMPACT);
+    }
+}
+
+static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
+{
+    (void)id;
+    actor_t *self = state;
+    if (self->failed)
+        return;
+    if (data == TIMER_COMPACT)
+        compact_slice (self, ctx);
+    else
+        measure_usage (self, ctx);
+}
+
+const behaviour_t raft_log_actor = {
+    .name = "raft_log",
+    .state_size = sizeof (actor_t),
+    .start = start,
+    .receive = receive,
+    .timer = timer,
+    .settle = settle,
+    .stop = stop,
+};

@@ -1,0 +1,55 @@
+/*  raft_log_actor - writes the Raft log, many requests in one flush
+
+    An edge: a zactor of its own, because it waits for the disk. Everything that
+    is waiting when a turn ends becomes one transaction (group commit); then each
+    request gets its log_durable, in order. Nobody learns of a write before it is
+    on disk.
+
+    A write that fails makes the actor fail with the reason. There is no going on
+    from there: what supervises it has to end the node.
+
+    Only control-lane messages; reads don't come here: raft_log_read and
+    raft_log_term may be called from any thread.
+*/
+#pragma once
+
+#include "runtime/behaviour.h"
+#include "storage/raft_log.h"
+
+#define LOG_ENTRY(F)                                                                               \
+    F (UINT, index, _, .doc = "Its place.")                                                        \
+    F (UINT, term, _, .doc = "The term that it was proposed in.")                                  \
+    F (UINT, type, _, .max = 255, .doc = "The election's business.")                               \
+    F (BYTES, data, _, .max = 4194304, .doc = "The command.")
+RECORD_DECLARE (log_entry, LOG_ENTRY)
+
+/*  To the actor, as a request or plainly sent: either way a log_durable comes back
+    to the sender. Its parts are done in the order of raft_log_write_t. */
+#define LOG_APPEND(F)                                                                              \
+    F (UINT, term, _, .doc = "Hard state, if has_hard_state: the current term.")                   \
+    F (UINT, vote, _, .doc = "Whom it voted for in that term.")                                    \
+    F (UINT, commit, _, .doc = "A lower bound of what is committed.")                              \
+    F (BOOL, has_hard_state, _, .doc = "Store term, vote and commit.")                             \
+    F (UINT, truncate_from, _, .doc = "Entries from here on go first; 0: none.")                   \
+    F (RECORDS, entries, log_entry, .max = 65536, .doc = "Ascending, without gaps.")               \
+    F (UINT, sequence, _, .doc = "Comes back in log_durable.")                                     \
+    F (UINT, snapshot_index, _, .doc = "A durable snapshot holds all up to here: begin anew behind it.") \
+    F (UINT, snapshot_term, _, .doc = "The term of entry snapshot_index.")                         \
+    F (BYTES, conf, _, .max = 65536, .doc = "Configuration to store; empty: unchanged.")
+RECORD_DECLARE (log_append, LOG_APPEND)
+
+/*  The answer: all of it, and of what came before it, is on disk. */
+#define LOG_DURABLE(F)                                                                             \
+    F (UINT, sequence, _, .doc = "Of the log_append.")                                             \
+    F (UINT, last_index, _, .doc = "The last entry on disk.")                                      \
+    F (UINT, last_term, _, .doc = "Its term.")                                               \
+    F (BOOL, full, _, .doc = "80 % of the map are in use: refuse proposals, compact.")
+RECORD_DECLARE (log_durable, LOG_DURABLE)
+
+/*  A request: drop entries up to index; they are covered by a durable snapshot.
+    Done in slices between other turns; the reply is a done record with the index. */
+#define LOG_COMPACT(F) F (UINT, index, _, .min = 1, .doc = "The last entry that goes.")
+RECORD_DECLARE (log_compact, LOG_COMPACT)
+
+/*  args: the raft_log_t *, borrowed; nobody else writes to it meanwhile. */
+extern const behaviour_t raft_log_actor;
