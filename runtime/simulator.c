@@ -150,8 +150,6 @@ simulator_t *simulator_new (uint64_t seed, const simulator_profile_t *profile)
     simulator_t *self = sim_checked (calloc (1, sizeof *self));
     size_t links = (size_t)SIMULATOR_NODES_MAX * SIMULATOR_NODES_MAX;
     self->links = sim_checked (calloc (links, sizeof *self->links));
-    for (size_t i = 0; i < links; i++)
-        self->links[i].lost_since = -1;
     self->seed = seed;
     self->timers = timers_new ();
     self->pending = pending_new (1);
@@ -190,7 +188,6 @@ void simulator_destroy (simulator_t **self_p)
     pending_destroy (&self->pending);
     buffer_free (&self->scratch);
     buffer_free (&self->text);
-    free (self->watches);
     free (self->ready);
     free (self->links);
     free (self);
@@ -267,11 +264,6 @@ void sim_boot (simulator_t *self, unsigned node)
     if (self->trace)
         sim_trace (self, node, NULL, "boot", "number=%u", home->boots);
     sim_digest (self, UINT64_C (3) << 32 | node);
-    /* A link that comes back tells of a peer's new life. */
-    for (unsigned peer = 0; home->boots && peer < self->node_count; peer++)
-        sim_reach_lost (self, peer, node, self->now, "its node has started again");
-    for (unsigned peer = 0; peer < self->node_count; peer++)
-        sim_reach_changed (self, peer, node);
     home->boots++;
     nexus_error_t error = {0};
     if (home->boot && home->boot (self, node, home->boot_context, &error) == -1) {
@@ -466,9 +458,9 @@ const char *simulator_name (const simulator_t *self, unsigned node)
 uint64_t simulator_dead_letters (const simulator_t *self, const char *reason)
 {
     uint64_t count = 0;
-    for (size_t i = 0; i < DEAD_LETTER_REASONS_MAX && self->dead[i].reason; i++)
-        if (!reason || strcmp (self->dead[i].reason, reason) == 0)
-            count += self->dead[i].count;
+    for (sim_dead_t i = 0; i < DEAD_REASONS; i++)
+        if (!reason || strcmp (sim_dead_name (i), reason) == 0)
+            count += self->dead[i];
     return count;
 }
 

@@ -65,7 +65,6 @@ enum { SIMULATOR_NODES_MAX = 64 };
     S (DOWN,               "down",               "share of the nodes that may be down at once")    \
     S (PAUSE_INTERVAL_MS,  "pause_interval_ms",  "between pauses of a node (a stopped process, a sleeping laptop)") \
     S (PAUSE_MS,           "pause_ms",           "how long a pause lasts")                         \
-    S (REACH_MS,           "reach_ms",           "from losing a node to the down of what is watched there") \
     S (SKEW_MS,            "skew_ms",            "a node's wall clock is off by up to this")       \
     S (JUMP_INTERVAL_MS,   "jump_interval_ms",   "between jumps of a wall clock")                  \
     S (JUMP_MS,            "jump_ms",            "a jump is up to this, either way")               \
@@ -200,7 +199,7 @@ sim_disk_t *simulator_disk (simulator_t *self, unsigned node);
 metrics_t *simulator_metrics (const simulator_t *self, unsigned node);
 const record_key_t *simulator_key (const simulator_t *self, unsigned node);
 const char *simulator_name (const simulator_t *self, unsigned node);
-/*  Dead letters of that reason ("no_actor", "mailbox_full", "late_reply", "link_full" ...);
+/*  Dead letters of that reason ("no_actor", "overflow", "late", "link_full" ...);
     NULL: all. */
 uint64_t simulator_dead_letters (const simulator_t *self, const char *reason);
 

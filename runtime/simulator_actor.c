@@ -113,40 +113,55 @@ static message_t *lane_pop (sim_lane_t *lane)
     return message;
 }
 
+static const struct {
+    const char *name;
+    nexus_code_t code;
+    const char *text;
+} dead_reasons[DEAD_REASONS] = {
+    [DEAD_NO_ACTOR] = {"no_actor", NEXUS_NOT_FOUND, "there is no such actor"},
+    [DEAD_NO_ROUTE] = {"no_route", NEXUS_UNAVAILABLE, "no link leads to that node"},
+    [DEAD_OVERFLOW] = {"overflow", NEXUS_EXHAUSTED, "its mailbox is full, retry later"},
+    [DEAD_ENDED] = {"ended", NEXUS_UNAVAILABLE, "the actor ended before it could answer"},
+    [DEAD_DEADLINE] = {"deadline", NEXUS_DEADLINE, "the deadline passed before it was handled"},
+    [DEAD_LATE] = {"late", NEXUS_DEADLINE, "the reply came after the deadline"},
+    [DEAD_LINK_FULL] = {"link_full", NEXUS_UNAVAILABLE, "the link is full, retry later"},
+    [DEAD_NO_ID] = {"no_id", NEXUS_INVALID, "a record without an id can't leave its node"},
+};
+
+const char *sim_dead_name (sim_dead_t reason)
+{
+    return dead_reasons[reason].name;
+}
+
 static void reply_failure (simulator_t *self, unsigned node, const message_t *request,
                            nexus_code_t code, const char *text)
 {
-    failure_t failure = {.code = code, .text = text};
+    char address[64], whole[200];
+    snprintf (whole, sizeof whole, "%s: %s", address_text (&request->to, address), text);
+    failure_t failure = {.code = (uint64_t)code, .text = whole};
     message_t *reply = message_new (&failure_record, &failure, NULL, &request->from, &request->to);
     reply->flags = MESSAGE_REPLY;
     reply->correlation = request->correlation;
+    reply->deadline_ns = request->deadline_ns;
     reply->trace = request->trace;
-    reply->role = ROLE_LOCAL;
     if (record_key_is_zero (&reply->to.node))
         sim_deliver (self, node, &reply);
     else
         sim_network_send (self, node, &reply);
 }
 
-void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p, const char *reason,
-                      nexus_code_t code)
+void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p, sim_dead_t reason)
 {
     message_t *message = *message_p;
     *message_p = NULL;
-    size_t i = 0;
-    while (self->dead[i].reason && strcmp (self->dead[i].reason, reason) != 0)
-        i++;
-    assert (i + 1 < DEAD_LETTER_REASONS_MAX);
-    self->dead[i].reason = reason;
-    self->dead[i].count++;
-    if (self->trace)
-        sim_trace_message (self, node, "dead", message, reason);
-    if (message->flags & MESSAGE_REQUEST) {
-        char text[200], address[64];
-        snprintf (text, sizeof text, "%s can't have %s: %s", address_text (&message->to, address),
-                  message->kind->name, reason);
-        reply_failure (self, node, message, code, text);
+    if (message->kind != &down_record) { /* a watcher that has ended too: nothing is lost */
+        self->dead[reason]++;
+        if (self->trace)
+            sim_trace_message (self, node, "dead", message, dead_reasons[reason].name);
     }
+    /* A reply that gets lost is not answered, so this ends after one step. */
+    if (message->flags & MESSAGE_REQUEST)
+        reply_failure (self, node, message, dead_reasons[reason].code, dead_reasons[reason].text);
     message_release (&message);
 }
 
@@ -160,16 +175,6 @@ static bool lane_full (const sim_actor_t *actor, const message_t *message)
     return actor->data.count >= count_max || actor->data.bytes + message->size > bytes_max;
 }
 
-/*  Ends the request that a reply is for; false if nobody waits for it any more. */
-static bool take_reply (sim_actor_t *actor, const message_t *reply)
-{
-    pending_entry_t request;
-    if (!pending_take (actor->sim->pending, actor, reply->correlation, &request))
-        return false;
-    timers_cancel (actor->sim->timers, actor, request.timer);
-    return true;
-}
-
 void sim_deliver (simulator_t *self, unsigned node, message_t **message_p)
 {
     message_t *message = *message_p;
@@ -179,11 +184,9 @@ void sim_deliver (simulator_t *self, unsigned node, message_t **message_p)
         if (outside && outside->message && outside->message (self->outside_context, node, message))
             message_release (message_p);
         else
-            sim_dead_letter (self, node, message_p, "no_actor", NEXUS_UNAVAILABLE);
+            sim_dead_letter (self, node, message_p, DEAD_NO_ACTOR);
     } else if (lane_full (actor, message)) {
-        sim_dead_letter (self, node, message_p, "mailbox_full", NEXUS_EXHAUSTED);
-    } else if (message->flags & MESSAGE_REPLY && !take_reply (actor, message)) {
-        sim_dead_letter (self, node, message_p, "late_reply", NEXUS_DEADLINE);
+        sim_dead_letter (self, node, message_p, DEAD_OVERFLOW);
     } else {
         bool data_lane = message->kind->flags & RECORD_DATA_LANE;
         lane_push (data_lane ? &actor->data : &actor->control, message_p);
@@ -223,6 +226,12 @@ static uint64_t ctx_random (context_t *ctx)
     return random_next (&actor_of (ctx)->random);
 }
 
+static bool is_local (const sim_actor_t *actor, const address_t *address)
+{
+    return record_key_is_zero (&address->node) ||
+           memcmp (&address->node, &actor->context.node, sizeof address->node) == 0;
+}
+
 static void ctx_send (context_t *ctx, message_t **message_p)
 {
     sim_actor_t *actor = actor_of (ctx);
@@ -233,8 +242,7 @@ static void ctx_send (context_t *ctx, message_t **message_p)
     }
     if (record_key_is_zero (&message->from.node))
         message->role = ROLE_LOCAL;
-    const sim_node_t *node = node_of (actor);
-    if (memcmp (&message->to.node, &node->key, sizeof node->key) == 0)
+    if (is_local (actor, &message->to))
         memset (&message->to.node, 0, sizeof message->to.node);
     if (actor->sim->trace)
         sim_trace_message (actor->sim, actor->node, "send", message, NULL);
@@ -286,7 +294,10 @@ static int ctx_spawn (context_t *ctx, const child_t *child, nexus_error_t *error
     sim_actor_t *actor = actor_of (ctx);
     simulator_t *sim = actor->sim;
     if (actor->ending)
-        return nexus_error_set (error, NEXUS_CANCELLED, "%s: its spawner is ending", child->name);
+        return nexus_error_set (error, NEXUS_UNAVAILABLE, "an actor that ends spawns no others");
+    if (actor->depth + 1 >= DEPTH_MAX)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "actors are nested more than %d deep",
+                                DEPTH_MAX);
     if (sim->outside && sim->outside->spawn)
         return sim->outside->spawn (sim->outside_context, actor->node, child, error);
     return sim_actor_spawn (sim, actor->node, actor, child, error);
@@ -297,17 +308,12 @@ static void ctx_stop_child (context_t *ctx, const address_t *address)
     sim_actor_t *actor = actor_of (ctx);
     simulator_t *sim = actor->sim;
     sim_actor_t *child = find (sim, actor->node, address);
-    if (child) {
+    if (child && child->parent == actor) {
         child->stop_asked = true;
         sim_actor_wake (child);
-    } else if (sim->outside && sim->outside->stop_child) {
+    } else if (!child && sim->outside && sim->outside->stop_child) {
         sim->outside->stop_child (sim->outside_context, actor->node, address);
     }
-}
-
-static sim_watcher_t watcher_of (const sim_actor_t *actor)
-{
-    return (sim_watcher_t){actor->node, actor->context.self, actor->serial};
 }
 
 static void add_watcher (sim_actor_t *target, const sim_actor_t *watcher)
@@ -320,48 +326,41 @@ static void add_watcher (sim_actor_t *target, const sim_actor_t *watcher)
         target->watchers = sim_checked (
             realloc (target->watchers, target->watcher_capacity * sizeof *target->watchers));
     }
-    target->watchers[target->watcher_count++] = watcher_of (watcher);
+    target->watchers[target->watcher_count++] =
+        (sim_watcher_t){watcher->context.self, watcher->serial};
 }
 
-static void watch_remote (sim_actor_t *actor, const address_t *address, unsigned peer)
+static void send_down (simulator_t *self, unsigned node, const sim_watcher_t *watcher,
+                       const address_t *ended, bool failed, const char *reason)
 {
-    simulator_t *sim = actor->sim;
-    sim_watcher_t watcher = watcher_of (actor);
-    if (sim->nodes[peer].up && !find (sim, peer, address)) {
-        sim_send_down (sim, &watcher, address, false, "no such actor", peer);
+    const sim_actor_t *actor = find (self, node, &watcher->address);
+    if (!actor || actor->serial != watcher->serial || actor->ending)
         return;
-    }
-    if (sim->watch_count == sim->watch_capacity) {
-        sim->watch_capacity = sim->watch_capacity ? sim->watch_capacity * 2 : 16;
-        sim->watches =
-            sim_checked (realloc (sim->watches, sim->watch_capacity * sizeof *sim->watches));
-    }
-    sim->watches[sim->watch_count++] = (sim_remote_watch_t){watcher, *address, peer, sim->now};
-    sim_reach_changed (sim, actor->node, peer);
+    down_t down = {.node = ended->node,
+                   .actor = ended->actor,
+                   .instance = ended->instance,
+                   .failed = failed,
+                   .reason = reason};
+    message_t *message = message_new (&down_record, &down, NULL, &watcher->address, ended);
+    sim_deliver (self, node, &message);
 }
 
 static void ctx_watch (context_t *ctx, const address_t *address)
 {
     sim_actor_t *actor = actor_of (ctx);
     simulator_t *sim = actor->sim;
-    unsigned node = actor->node;
-    if (!record_key_is_zero (&address->node)) {
-        int found = sim_find_node (sim, &address->node);
-        if (found >= 0 && (unsigned)found != node) {
-            watch_remote (actor, address, (unsigned)found);
-            return;
-        }
-    }
-    sim_actor_t *target = find (sim, node, address);
+    bool local = is_local (actor, address);
+    sim_actor_t *target = local ? find (sim, actor->node, address) : NULL;
     if (target && !target->ending) {
         add_watcher (target, actor);
         return;
     }
     if (sim->outside && sim->outside->watch &&
-        sim->outside->watch (sim->outside_context, node, address))
+        sim->outside->watch (sim->outside_context, actor->node, address))
         return;
-    sim_watcher_t watcher = watcher_of (actor);
-    sim_send_down (sim, &watcher, address, false, "no such actor", node);
+    sim_watcher_t watcher = {actor->context.self, actor->serial};
+    send_down (sim, actor->node, &watcher, address, true,
+               local ? "there is no such actor" : "actors of other nodes can't be watched");
 }
 
 static void ctx_end (context_t *ctx, const nexus_error_t *error)
@@ -399,45 +398,11 @@ static const context_ops_t ops = {
 
 /*  ---- ends -------------------------------------------------------------- */
 
-void sim_send_down (simulator_t *self, const sim_watcher_t *watcher, const address_t *target,
-                    bool failed, const char *reason, unsigned target_node)
-{
-    const sim_actor_t *actor = find (self, watcher->node, &watcher->address);
-    if (!actor || actor->serial != watcher->serial || actor->ending)
-        return;
-    bool remote = target_node != watcher->node;
-    down_t down = {
-        .actor = target->actor, .instance = target->instance, .failed = failed, .reason = reason};
-    address_t from = address_local (target->actor, target->instance);
-    if (remote)
-        down.node = from.node = self->nodes[target_node].key;
-    message_t *message = message_new (&down_record, &down, NULL, &watcher->address, &from);
-    message->role = ROLE_LOCAL;
-    if (remote)
-        sim_network_down (self, target_node, watcher->node, &message);
-    else
-        sim_deliver (self, watcher->node, &message);
-}
-
 static void tell_watchers (sim_actor_t *actor, const char *reason)
 {
-    simulator_t *sim = actor->sim;
     for (size_t i = 0; i < actor->watcher_count; i++)
-        sim_send_down (sim, &actor->watchers[i], &actor->context.self, actor->failed, reason,
-                       actor->node);
-    for (size_t i = 0; i < sim->watch_count;) {
-        sim_remote_watch_t watch = sim->watches[i];
-        bool mine = watch.target_node == actor->node &&
-                    watch.target.instance == actor->context.self.instance &&
-                    strcmp (watch.target.actor, actor->context.self.actor) == 0;
-        if (mine || watch.watcher.serial == actor->serial)
-            memmove (sim->watches + i, sim->watches + i + 1,
-                     (--sim->watch_count - i) * sizeof *sim->watches);
-        else
-            i++;
-        if (mine)
-            sim_send_down (sim, &watch.watcher, &watch.target, actor->failed, reason, actor->node);
-    }
+        send_down (actor->sim, actor->node, &actor->watchers[i], &actor->context.self,
+                   actor->failed, reason);
 }
 
 static void drop_timers (sim_actor_t *actor)
@@ -446,6 +411,9 @@ static void drop_timers (sim_actor_t *actor)
     while (timers_drop (actor->sim->timers, &actor->timers, &entry))
         if (entry.tag == EVENT_DEADLINE)
             pending_take (actor->sim->pending, actor, entry.data, NULL);
+    for (size_t i = 0; i < actor->due_count; i++)
+        if (actor->due[i].deadline)
+            pending_take (actor->sim->pending, actor, actor->due[i].data, NULL);
     actor->due_count = 0;
 }
 
@@ -456,7 +424,7 @@ static void drop_lane (sim_actor_t *actor, sim_lane_t *lane)
         if (actor->mute)
             message_release (&message);
         else
-            sim_dead_letter (actor->sim, actor->node, &message, "actor_ended", NEXUS_UNAVAILABLE);
+            sim_dead_letter (actor->sim, actor->node, &message, DEAD_ENDED);
     }
 }
 
@@ -501,7 +469,9 @@ static void end_leaf (sim_actor_t *actor)
     actor->context.trace = 0;
     if (actor->started && actor->child.behaviour->stop)
         CALL (actor, actor->child.behaviour->stop);
-    const char *reason = actor->failed ? actor->error.text : "ended";
+    const char *reason = actor->failed       ? actor->error.text
+                         : actor->stop_asked ? "stopped by its parent"
+                                             : "done";
     if (sim->trace && actor->started)
         sim_trace (sim, actor->node, &actor->context.self, "end", "%s", reason);
     drop_timers (actor);
@@ -552,11 +522,6 @@ void sim_actors_end (simulator_t *self, unsigned node, bool mute)
 {
     while (self->nodes[node].last_root)
         end_tree (self->nodes[node].last_root, mute);
-    size_t kept = 0;
-    for (size_t i = 0; i < self->watch_count; i++)
-        if (self->watches[i].watcher.node != node)
-            self->watches[kept++] = self->watches[i];
-    self->watch_count = kept;
 }
 
 /*  ---- beginnings -------------------------------------------------------- */
@@ -586,6 +551,7 @@ static sim_actor_t *new_actor (simulator_t *self, unsigned node, sim_actor_t *pa
     actor->bucket_next = *place;
     *place = actor;
     actor->parent = parent;
+    actor->depth = parent ? parent->depth + 1 : 0;
     sim_actor_t **first = parent ? &parent->first_child : &home->first_root;
     sim_actor_t **last = parent ? &parent->last_child : &home->last_root;
     actor->previous = *last;
@@ -625,6 +591,7 @@ int sim_actor_spawn (simulator_t *self, unsigned node, sim_actor_t *parent, cons
     actor->started = true;
     if (parent)
         add_watcher (actor, parent);
+    sim_actor_wake (actor); /* settle after start, too */
     return 0;
 }
 
@@ -632,47 +599,19 @@ int sim_actor_spawn (simulator_t *self, unsigned node, sim_actor_t *parent, cons
 
 void sim_actor_expire (simulator_t *self, const timer_entry_t *entry)
 {
+    (void)self;
     sim_actor_t *actor = entry->owner;
-    if (entry->tag == EVENT_TIMER) {
-        if (actor->due_count == actor->due_capacity) {
-            actor->due_capacity = actor->due_capacity ? actor->due_capacity * 2 : 4;
-            actor->due =
-                sim_checked (realloc (actor->due, actor->due_capacity * sizeof *actor->due));
-        }
-        actor->due[actor->due_count++] = (sim_due_t){entry->id, entry->data};
-        sim_actor_wake (actor);
-        return;
+    if (actor->due_count == actor->due_capacity) {
+        actor->due_capacity = actor->due_capacity ? actor->due_capacity * 2 : 4;
+        actor->due = sim_checked (realloc (actor->due, actor->due_capacity * sizeof *actor->due));
     }
-    pending_entry_t request;
-    if (!pending_take (self->pending, actor, entry->data, &request))
-        return;
-    char text[200], address[64];
-    snprintf (text, sizeof text, "%s did not answer in time", address_text (&request.to, address));
-    failure_t failure = {.code = NEXUS_DEADLINE, .text = text};
-    message_t *reply =
-        message_new (&failure_record, &failure, NULL, &actor->context.self, &request.to);
-    reply->flags = MESSAGE_REPLY;
-    reply->correlation = request.correlation;
-    reply->trace = request.trace;
-    lane_push (&actor->control, &reply);
+    actor->due[actor->due_count++] =
+        (sim_due_t){entry->id, entry->data, entry->tag == EVENT_DEADLINE};
     sim_actor_wake (actor);
 }
 
-static void run_timer (sim_actor_t *actor)
+static void receive (sim_actor_t *actor, const message_t *message)
 {
-    sim_due_t timer = actor->due[0];
-    memmove (actor->due, actor->due + 1, --actor->due_count * sizeof *actor->due);
-    sim_digest (actor->sim, timer.id);
-    if (actor->sim->trace)
-        sim_trace (actor->sim, actor->node, &actor->context.self, "timer", "data=%llu",
-                   (unsigned long long)timer.data);
-    if (actor->child.behaviour->timer)
-        CALL (actor, actor->child.behaviour->timer, timer.id, timer.data);
-}
-
-static void run_message (sim_actor_t *actor, sim_lane_t *lane)
-{
-    message_t *message = lane_pop (lane);
     sim_digest (actor->sim, message->kind->id ^ message->correlation << 16 ^ message->size << 48);
     if (actor->sim->trace)
         sim_trace_message (actor->sim, actor->node, "receive", message, NULL);
@@ -680,26 +619,87 @@ static void run_message (sim_actor_t *actor, sim_lane_t *lane)
     if (actor->child.behaviour->receive)
         CALL (actor, actor->child.behaviour->receive, message);
     actor->context.trace = 0;
+}
+
+/*  A request's deadline: its reply is a failure. */
+static void run_deadline (sim_actor_t *actor, uint64_t correlation)
+{
+    pending_entry_t entry;
+    if (!pending_take (actor->sim->pending, actor, correlation, &entry))
+        return;
+    char text[128], address[64];
+    snprintf (text, sizeof text, "no answer from %s before the deadline",
+              address_text (&entry.to, address));
+    failure_t failure = {.code = NEXUS_DEADLINE, .text = text};
+    message_t *reply =
+        message_new (&failure_record, &failure, NULL, &actor->context.self, &entry.to);
+    reply->flags = MESSAGE_REPLY;
+    reply->correlation = correlation;
+    reply->trace = entry.trace;
+    receive (actor, reply);
+    message_release (&reply);
+}
+
+static void run_due (sim_actor_t *actor)
+{
+    sim_due_t due = actor->due[0];
+    memmove (actor->due, actor->due + 1, --actor->due_count * sizeof *actor->due);
+    if (due.deadline) {
+        run_deadline (actor, due.data);
+        return;
+    }
+    sim_digest (actor->sim, due.id);
+    if (actor->sim->trace)
+        sim_trace (actor->sim, actor->node, &actor->context.self, "timer", "data=%llu",
+                   (unsigned long long)due.data);
+    if (actor->child.behaviour->timer)
+        CALL (actor, actor->child.behaviour->timer, due.id, due.data);
+}
+
+/*  Why the actor does not get to see the message; DEAD_REASONS: it does. */
+static sim_dead_t refusal (sim_actor_t *actor, const message_t *message)
+{
+    if (message->flags & MESSAGE_REPLY) {
+        pending_entry_t request;
+        if (!pending_take (actor->sim->pending, actor, message->correlation, &request))
+            return DEAD_LATE;
+        timers_cancel (actor->sim->timers, actor, request.timer);
+    } else if (message->deadline_ns && ctx_now (&actor->context) > message->deadline_ns) {
+        return DEAD_DEADLINE;
+    }
+    return DEAD_REASONS;
+}
+
+static void run_message (sim_actor_t *actor, sim_lane_t *lane)
+{
+    message_t *message = lane_pop (lane);
+    sim_dead_t reason = refusal (actor, message);
+    if (reason != DEAD_REASONS) {
+        sim_dead_letter (actor->sim, actor->node, &message, reason);
+        return;
+    }
+    receive (actor, message);
     message_release (&message);
 }
 
-/*  What waits now, and not what comes while this turn runs. */
+/*  As the host's: expired timers, then messages, control before data, then settle. */
 void sim_actor_turn (sim_actor_t *actor)
 {
-    size_t timers = actor->due_count, controls = actor->control.count, datas = actor->data.count;
     sim_digest (actor->sim, (uint64_t)actor->sim->now);
     sim_digest (actor->sim, actor->serial);
-    size_t left = TURN_MAX;
     if (actor->stop_asked || actor->end_asked) {
         end_actor (actor);
         return;
     }
-    for (; timers && left && !actor->end_asked && actor->due_count; timers--, left--)
-        run_timer (actor);
-    for (; controls && left && !actor->end_asked; controls--, left--)
-        run_message (actor, &actor->control);
-    for (; datas && left && !actor->end_asked; datas--, left--)
-        run_message (actor, &actor->data);
+    for (int i = 0; i < TURN_MAX && actor->due_count && !actor->end_asked; i++)
+        run_due (actor);
+    for (int i = 0; i < TURN_MAX && !actor->end_asked; i++)
+        if (actor->control.count)
+            run_message (actor, &actor->control);
+        else if (actor->data.count)
+            run_message (actor, &actor->data);
+        else
+            break;
     if (!actor->end_asked && actor->child.behaviour->settle)
         CALL (actor, actor->child.behaviour->settle);
     if (actor->end_asked)

@@ -30,8 +30,6 @@ static void crash (simulator_t *self, unsigned node)
     if (home->disk)
         sim_disk_crash (home->disk);
     home->up = home->paused = false;
-    for (unsigned peer = 0; peer < self->node_count; peer++)
-        sim_reach_changed (self, peer, node);
 }
 
 void simulator_crash (simulator_t *self, unsigned node)
@@ -86,73 +84,6 @@ void simulator_resume (simulator_t *self, unsigned node)
     sim_actors_resume (self, node);
 }
 
-/*  ---- reach: who can hear whom ------------------------------------------ */
-
-static bool lost (simulator_t *self, unsigned node, unsigned peer)
-{
-    return !self->nodes[peer].up || sim_link (self, node, peer)->cuts ||
-           sim_link (self, peer, node)->cuts;
-}
-
-static bool watches (const simulator_t *self, unsigned node, unsigned peer)
-{
-    for (size_t i = 0; i < self->watch_count; i++)
-        if (self->watches[i].watcher.node == node && self->watches[i].target_node == peer)
-            return true;
-    return false;
-}
-
-void sim_reach_changed (simulator_t *self, unsigned node, unsigned peer)
-{
-    if (node == peer)
-        return;
-    sim_link_t *link = sim_link (self, node, peer);
-    if (!lost (self, node, peer)) {
-        link->lost_since = -1;
-        return;
-    }
-    if (link->lost_since >= 0 && link->lost_planned)
-        return;
-    if (link->lost_since < 0)
-        link->lost_since = self->now;
-    link->lost_planned = watches (self, node, peer);
-    if (link->lost_planned)
-        sim_schedule (self, sim_ms (self->settings[SIMULATOR_REACH_MS]), EVENT_LOST,
-                      node * SIMULATOR_NODES_MAX + peer);
-}
-
-/*  Tells node's watchers that what they watch on peer is gone. */
-void sim_reach_lost (simulator_t *self, unsigned node, unsigned peer, int64_t since,
-                     const char *reason)
-{
-    for (size_t i = 0; i < self->watch_count;) {
-        sim_remote_watch_t watch = self->watches[i];
-        if (watch.watcher.node != node || watch.target_node != peer || watch.since > since) {
-            i++;
-            continue;
-        }
-        memmove (self->watches + i, self->watches + i + 1,
-                 (--self->watch_count - i) * sizeof *self->watches);
-        sim_send_down (self, &watch.watcher, &watch.target, true, reason, peer);
-    }
-}
-
-static void on_lost (simulator_t *self, unsigned node, unsigned peer)
-{
-    sim_link_t *link = sim_link (self, node, peer);
-    link->lost_planned = false;
-    if (link->lost_since < 0)
-        return;
-    int64_t limit = sim_ms (self->settings[SIMULATOR_REACH_MS]);
-    int64_t left = link->lost_since + limit - self->now;
-    if (left > 0) {
-        link->lost_planned = true;
-        sim_schedule (self, left, EVENT_LOST, node * SIMULATOR_NODES_MAX + peer);
-        return;
-    }
-    sim_reach_lost (self, node, peer, self->now, "its node is out of reach");
-}
-
 /*  ---- partitions -------------------------------------------------------- */
 
 static void cut (simulator_t *self, uint64_t from, uint64_t to, int by)
@@ -162,8 +93,6 @@ static void cut (simulator_t *self, uint64_t from, uint64_t to, int by)
             if (a != b && from >> a & 1 && to >> b & 1) {
                 sim_link_t *link = sim_link (self, a, b);
                 link->cuts = (unsigned)((int)link->cuts + by);
-                sim_reach_changed (self, a, b);
-                sim_reach_changed (self, b, a);
             }
 }
 
@@ -351,9 +280,6 @@ void sim_faults_event (simulator_t *self, const timer_entry_t *event)
         break;
     case EVENT_HEAL:
         on_heal (self, event->data);
-        break;
-    case EVENT_LOST:
-        on_lost (self, node / SIMULATOR_NODES_MAX, node % SIMULATOR_NODES_MAX);
         break;
     case EVENT_FAULT:
         inject (self, (fault_t)event->data);

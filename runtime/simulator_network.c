@@ -23,25 +23,23 @@ static sim_link_t *link_of (simulator_t *self, unsigned from, unsigned to)
     return link;
 }
 
-static void arrive_later (simulator_t *self, unsigned from, unsigned to, message_t **message_p,
-                          bool system)
+static void arrive_later (simulator_t *self, unsigned from, unsigned to, message_t **message_p)
 {
     sim_link_t *link = link_of (self, from, to);
     double ms = link->delay_ms + random_real (&self->network) * self->settings[SIMULATOR_JITTER_MS];
     int64_t at = self->now + sim_ms (ms);
     if (at < link->clogged_until)
         at = link->clogged_until;
-    bool overtakes = !system && sim_chance (&self->network, self->settings[SIMULATOR_REORDER]);
+    bool overtakes = sim_chance (&self->network, self->settings[SIMULATOR_REORDER]);
     if (!overtakes) {
         if (at < link->last_arrival)
             at = link->last_arrival;
         link->last_arrival = at;
     }
     sim_arrival_t *arrival = sim_checked (malloc (sizeof *arrival));
-    *arrival = (sim_arrival_t){from, to, system, *message_p};
+    *arrival = (sim_arrival_t){from, to, *message_p};
     *message_p = NULL;
-    if (!system)
-        link->in_flight++;
+    link->in_flight++;
     sim_schedule (self, at - self->now, EVENT_ARRIVAL, (uint64_t)(uintptr_t)arrival);
 }
 
@@ -71,17 +69,17 @@ static message_t *decode (simulator_t *self, unsigned from, const message_t *sen
     return message;
 }
 
-/*  Why the message does not even enter the link; NULL if it does. */
-static const char *refusal (simulator_t *self, unsigned from, unsigned to, const message_t *message,
-                            int64_t left_ns)
+/*  Why the message does not even enter the link; DEAD_REASONS if it does. */
+static sim_dead_t refusal (simulator_t *self, unsigned from, unsigned to, const message_t *message,
+                           int64_t left_ns)
 {
     if (message->kind->id == 0)
-        return "no_kind_id";
+        return DEAD_NO_ID;
     if (message->deadline_ns && left_ns <= 0)
-        return "deadline";
+        return DEAD_DEADLINE;
     if (link_of (self, from, to)->in_flight >= (unsigned)self->settings[SIMULATOR_QUEUE])
-        return "link_full";
-    return NULL;
+        return DEAD_LINK_FULL;
+    return DEAD_REASONS;
 }
 
 static void transmit (simulator_t *self, unsigned from, unsigned to, message_t **message_p)
@@ -90,9 +88,9 @@ static void transmit (simulator_t *self, unsigned from, unsigned to, message_t *
     buffer_clear (&self->scratch);
     record_encode (sent->kind, sent->body, &self->scratch);
     int64_t left_ns = sent->deadline_ns - self->now - self->nodes[from].clock_ns;
-    const char *reason = refusal (self, from, to, sent, left_ns);
-    if (reason) {
-        sim_dead_letter (self, from, message_p, reason, NEXUS_UNAVAILABLE);
+    sim_dead_t reason = refusal (self, from, to, sent, left_ns);
+    if (reason != DEAD_REASONS) {
+        sim_dead_letter (self, from, message_p, reason);
         return;
     }
     unsigned copies = 1;
@@ -114,7 +112,7 @@ static void transmit (simulator_t *self, unsigned from, unsigned to, message_t *
         }
         if (sent->deadline_ns)
             message->deadline_ns = left_ns; /* relative while under way */
-        arrive_later (self, from, to, &message, false);
+        arrive_later (self, from, to, &message);
     }
     message_release (message_p);
 }
@@ -130,12 +128,7 @@ void sim_network_send (simulator_t *self, unsigned from, message_t **message_p)
     if (outside && outside->message && outside->message (self->outside_context, from, *message_p))
         message_release (message_p);
     else
-        sim_dead_letter (self, from, message_p, "no_node", NEXUS_UNAVAILABLE);
-}
-
-void sim_network_down (simulator_t *self, unsigned from, unsigned to, message_t **message_p)
-{
-    arrive_later (self, from, to, message_p, true);
+        sim_dead_letter (self, from, message_p, DEAD_NO_ROUTE);
 }
 
 void sim_network_arrive (simulator_t *self, sim_arrival_t *arrival)
@@ -143,12 +136,10 @@ void sim_network_arrive (simulator_t *self, sim_arrival_t *arrival)
     sim_link_t *link = sim_link (self, arrival->from, arrival->to);
     unsigned node = arrival->to;
     message_t *message = arrival->message;
-    bool system = arrival->system;
     free (arrival);
-    if (!system)
-        link->in_flight--;
+    link->in_flight--;
     /* What is under way when a link breaks or a process ends is lost with it. */
-    if (!self->nodes[node].up || (link->cuts && !system)) {
+    if (!self->nodes[node].up || link->cuts) {
         if (self->trace)
             sim_trace_message (self, node, "lose", message, NULL);
         message_release (&message);

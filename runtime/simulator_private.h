@@ -13,14 +13,13 @@
 #include "runtime/random.h"
 #include "runtime/timers.h"
 
-enum { TURN_MAX = 1024, ACTOR_BUCKETS = 1024, CONTROL_COUNT_MAX = 1 << 20 };
+enum { TURN_MAX = 1024, ACTOR_BUCKETS = 1024, CONTROL_COUNT_MAX = 1 << 20, DEPTH_MAX = 64 };
 
 typedef struct sim_actor sim_actor_t;
 
-/*  Who wants to know of an actor's end. The serial tells an actor from the next
-    one of that name. */
+/*  Who wants to know of an actor's end, on the same node. The serial tells an
+    actor from the next one of that name. */
 typedef struct {
-    unsigned node;
     address_t address;
     uint64_t serial;
 } sim_watcher_t;
@@ -39,20 +38,19 @@ typedef enum {
     EVENT_BOOT,     /* data is the node */
     EVENT_RESUME,   /* data is the node */
     EVENT_HEAL,     /* data is the partition's number */
-    EVENT_LOST,     /* a peer has been out of reach for long; data: watcher * NODES_MAX + peer */
     EVENT_FAULT     /* the next fault; data is its sort */
 } sim_event_t;
 
 /*  A message under way between two nodes. */
 typedef struct {
     unsigned from, to;
-    bool system; /* a down: not counted against the link's queue */
     message_t *message;
 } sim_arrival_t;
 
-/*  A timer that has expired, and waits for its actor's turn. */
+/*  A timer or deadline that has expired, and waits for its actor's turn. */
 typedef struct {
     uint64_t id, data;
+    bool deadline;
 } sim_due_t;
 
 struct sim_actor {
@@ -60,6 +58,7 @@ struct sim_actor {
     simulator_t *sim;
     unsigned node;
     uint64_t serial;
+    unsigned depth;
     child_t child;
     void *state;
     random_t random;
@@ -102,19 +101,9 @@ typedef struct {
     int64_t clogged_until;
     int64_t last_arrival;
     unsigned in_flight;
-    unsigned cuts;      /* partitions that cut it */
-    int64_t lost_since; /* as seen by from; -1: in reach */
-    bool lost_planned;  /* an EVENT_LOST is to come */
-    bool known;         /* delay_ms is drawn */
+    unsigned cuts; /* partitions that cut it */
+    bool known;    /* delay_ms is drawn */
 } sim_link_t;
-
-/*  A watch across nodes; kept where the watcher is. */
-typedef struct {
-    sim_watcher_t watcher;
-    address_t target;
-    unsigned target_node;
-    int64_t since;
-} sim_remote_watch_t;
 
 /*  A seeded partition, until it heals. */
 typedef struct {
@@ -122,7 +111,20 @@ typedef struct {
     bool one_way;
 } sim_partition_t;
 
-enum { DEAD_LETTER_REASONS_MAX = 16, PARTITIONS_MAX = 16 };
+enum { PARTITIONS_MAX = 16 };
+
+/*  Why a message is a dead letter: the host's reasons, and the links'. */
+typedef enum {
+    DEAD_NO_ACTOR,
+    DEAD_NO_ROUTE,
+    DEAD_OVERFLOW,
+    DEAD_ENDED,
+    DEAD_DEADLINE,
+    DEAD_LATE,
+    DEAD_LINK_FULL,
+    DEAD_NO_ID,
+    DEAD_REASONS
+} sim_dead_t;
 
 struct simulator {
     uint64_t seed;
@@ -140,16 +142,11 @@ struct simulator {
     sim_actor_t **ready; /* a ring */
     size_t ready_first, ready_count, ready_capacity;
     sim_actor_t *running; /* whose callback this is */
-    sim_remote_watch_t *watches;
-    size_t watch_count, watch_capacity;
     sim_partition_t partitions[PARTITIONS_MAX];
     unsigned partition_count;
     uint64_t partition_id;
     bool calm, faults_planned;
-    struct {
-        const char *reason;
-        uint64_t count;
-    } dead[DEAD_LETTER_REASONS_MAX];
+    uint64_t dead[DEAD_REASONS];
     const simulator_outside_t *outside;
     void *outside_context;
     simulator_observer_fn *observer;
@@ -212,29 +209,18 @@ void sim_actors_resume (simulator_t *self, unsigned node);
 void sim_actor_expire (simulator_t *self, const timer_entry_t *entry);
 /*  Puts a message into a local actor's mailbox, or makes it a dead letter. */
 void sim_deliver (simulator_t *self, unsigned node, message_t **message_p);
-/*  Tells an actor that another one has ended. */
-void sim_send_down (simulator_t *self, const sim_watcher_t *watcher, const address_t *target,
-                    bool failed, const char *reason, unsigned target_node);
-/*  Counts it; a request's sender on the node gets a failure. */
-void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p, const char *reason,
-                      nexus_code_t code);
+const char *sim_dead_name (sim_dead_t reason);
+/*  Counts it; a request's sender gets a failure. */
+void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p, sim_dead_t reason);
 
 /*  ---- simulator_network.c ----------------------------------------------- */
 
 void sim_network_send (simulator_t *self, unsigned from, message_t **message_p);
 /*  Takes over the arrival. */
 void sim_network_arrive (simulator_t *self, sim_arrival_t *arrival);
-/*  Delivers a down for a watch between nodes: late, but never lost. */
-void sim_network_down (simulator_t *self, unsigned from, unsigned to, message_t **message_p);
-
 /*  ---- simulator_faults.c ------------------------------------------------ */
 
 void sim_faults_plan (simulator_t *self);
 void sim_faults_event (simulator_t *self, const timer_entry_t *event);
 /*  A root actor has failed: the process ends and is started again. */
 void sim_node_exit (simulator_t *self, unsigned node);
-/*  After peer went down or up, a link was cut or healed, or a watch was added. */
-void sim_reach_changed (simulator_t *self, unsigned node, unsigned peer);
-/*  Tells node's watchers that what they have watched on peer since then or before is gone. */
-void sim_reach_lost (simulator_t *self, unsigned node, unsigned peer, int64_t since,
-                     const char *reason);
