@@ -11,7 +11,8 @@
 
 #include "runtime/record.h"
 
-typedef enum { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR } log_level_t;
+/*  Not LOG_INFO and so on: syslog.h, which CZMQ includes, defines those as other numbers. */
+typedef enum { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR } log_level_t;
 
 typedef struct log log_t;
 
@@ -57,7 +58,7 @@ void log_write (log_t *self, log_level_t level, const char *actor, const char *m
 #define log_at(log, level, msg, ...)                                                               \
     log_write (log, level, NULL, msg, (const log_field_t[]){ { 0 }, ##__VA_ARGS__ } + 1,           \
                sizeof ((const log_field_t[]){ { 0 }, ##__VA_ARGS__ }) / sizeof (log_field_t) - 1)
-#define log_debug(log, msg, ...)   log_at (log, LOG_DEBUG, msg, ##__VA_ARGS__)
-#define log_info(log, msg, ...)    log_at (log, LOG_INFO, msg, ##__VA_ARGS__)
-#define log_warning(log, msg, ...) log_at (log, LOG_WARNING, msg, ##__VA_ARGS__)
-#define log_error(log, msg, ...)   log_at (log, LOG_ERROR, msg, ##__VA_ARGS__)
+#define log_debug(log, msg, ...)   log_at (log, LOG_LEVEL_DEBUG, msg, ##__VA_ARGS__)
+#define log_info(log, msg, ...)    log_at (log, LOG_LEVEL_INFO, msg, ##__VA_ARGS__)
+#define log_warning(log, msg, ...) log_at (log, LOG_LEVEL_WARNING, msg, ##__VA_ARGS__)
+#define log_error(log, msg, ...)   log_at (log, LOG_LEVEL_ERROR, msg, ##__VA_ARGS__)

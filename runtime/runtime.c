@@ -340,7 +340,7 @@ static void bury (runtime_t *self, message_t **message_p, metric_t *counter, con
     message_t *message = *message_p;
     *message_p = NULL;
     metric_add (counter, 1);
-    if (log_enabled (self->log, LOG_DEBUG)) {
+    if (log_enabled (self->log, LOG_LEVEL_DEBUG)) {
         char to[64];
         log_debug (self->log, "dead letter", LOG_TEXT ("reason", reason),
                    LOG_TEXT ("kind", message->kind->name),

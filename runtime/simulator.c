@@ -229,7 +229,7 @@ unsigned simulator_add_node (simulator_t *self, const simulator_node_t *config)
     node->boot = config->boot;
     node->boot_context = config->context;
     node->metrics = metrics_new ();
-    node->log = sim_checked (log_new_sink (LOG_DEBUG, trace_log, node));
+    node->log = sim_checked (log_new_sink (LOG_LEVEL_DEBUG, trace_log, node));
     /* Up to 11 days of uptime: no two nodes' clocks agree. */
     node->clock_ns = (int64_t)random_below (&self->faults, UINT64_C (1000000000000000)) + 1;
     double skew = self->settings[SIMULATOR_SKEW_MS];
