@@ -28,7 +28,6 @@
 
 enum { TIMER_USER, TIMER_DEADLINE, TIMER_SHUTDOWN };
 
-typedef struct host host_t;
 typedef struct actor actor_t;
 typedef struct kid kid_t;
 
@@ -83,7 +82,6 @@ struct host {
     unsigned references;
     bool failed; /* the start */
     bool ended;
-    bool abandoned;
     nexus_error_t error;
 
     /* The thread's own. */
@@ -439,7 +437,7 @@ static void drop_kid (actor_t *actor, kid_t *kid)
 }
 
 /*  A thread cannot be ended from outside. Its name is taken from it, so that it
-    can be started anew; its zactor, and the runtime at the end, stay behind. */
+    can be started anew; its zactor is left to the runtime's end. */
 static void abandon (actor_t *actor, kid_t *kid)
 {
     host_t *self = actor->host;
@@ -447,15 +445,8 @@ static void abandon (actor_t *actor, kid_t *kid)
     snprintf (reason, sizeof reason, "did not stop within %lld ms", (long long)kid->shutdown_ms);
     log_error (actor->context.log, "a child's thread is given up on",
                LOG_TEXT ("child", address_text (&kid->address, name)), LOG_TEXT ("reason", reason));
-    pthread_mutex_lock (&kid->host->lock);
-    bool ended = kid->host->ended;
-    if (!ended) {
-        kid->host->abandoned = true;
-        runtime_host_abandoned (self->runtime, 1);
-    }
-    pthread_mutex_unlock (&kid->host->lock);
-    if (ended)
-        zactor_destroy (&kid->zactor);
+    runtime_abandon (self->runtime, kid->host, kid->zactor);
+    kid->host = NULL;
 
     directory_t *directory = runtime_directory (self->runtime);
     mailbox_t *mailbox = directory_find (directory, &kid->address);
@@ -469,6 +460,15 @@ static void abandon (actor_t *actor, kid_t *kid)
         mailbox_release (&mailbox);
     }
     drop_kid (actor, kid);
+}
+
+bool host_collect (host_t *self, zactor_t *zactor)
+{
+    if (!wait_ended (self, 0))
+        return false;
+    zactor_destroy (&zactor);
+    host_release (self);
+    return true;
 }
 
 /*  The down message of a child with a thread: its zactor can be destroyed now. */
@@ -926,8 +926,6 @@ static void finish (host_t *self)
     runtime_t *runtime = self->runtime;
     pthread_mutex_lock (&self->lock);
     self->ended = true;
-    if (self->abandoned)
-        runtime_host_abandoned (runtime, -1);
     pthread_cond_broadcast (&self->changed);
     pthread_mutex_unlock (&self->lock);
     host_release (self);

@@ -21,6 +21,13 @@ struct route {
     route_t *older;
 };
 
+typedef struct abandoned abandoned_t;
+struct abandoned {
+    abandoned_t *next;
+    host_t *host;
+    zactor_t *zactor;
+};
+
 enum { LANE_CONTROL, LANE_DATA, LANES };
 
 struct runtime {
@@ -30,11 +37,11 @@ struct runtime {
     void *zmq;
     directory_t *directory;
     _Atomic (route_t *) routes[LANES];
-    pthread_mutex_t route_lock;
+    pthread_mutex_t lock; /* of routes (for writing) and abandoned */
+    abandoned_t *abandoned;
     metric_t *messages;
     metric_t *dead[DEAD_REASONS];
     atomic_uint hosts;
-    atomic_int abandoned;
     atomic_uint_fast64_t calls;
 };
 
@@ -72,6 +79,15 @@ static void prepare_process (void)
         zmq_ctx_set (zmq, ZMQ_MAX_SOCKETS, SOCKETS_MAX);
 }
 
+static void *must (void *memory)
+{
+    if (!memory) {
+        fprintf (stderr, "nexus: out of memory (runtime)\n");
+        abort ();
+    }
+    return memory;
+}
+
 /*  ---- construction ------------------------------------------------------- */
 
 static void make_metrics (runtime_t *self)
@@ -107,7 +123,7 @@ runtime_t *runtime_new (const runtime_config_t *config, nexus_error_t *error)
         nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
         return NULL;
     }
-    pthread_mutex_init (&self->route_lock, NULL);
+    pthread_mutex_init (&self->lock, NULL);
     self->key = config->key;
     self->log = config->log;
     atomic_init (&self->calls, random_entropy () >> 1);
@@ -126,15 +142,29 @@ runtime_t *runtime_new (const runtime_config_t *config, nexus_error_t *error)
     return self;
 }
 
+static unsigned collect_abandoned (runtime_t *self)
+{
+    unsigned left = 0;
+    while (self->abandoned) {
+        abandoned_t *abandoned = self->abandoned;
+        self->abandoned = abandoned->next;
+        if (!host_collect (abandoned->host, abandoned->zactor))
+            left++;
+        free (abandoned);
+    }
+    return left;
+}
+
 void runtime_destroy (runtime_t **self_p)
 {
     runtime_t *self = *self_p;
     if (!self)
         return;
     *self_p = NULL;
-    if (atomic_load (&self->abandoned)) {
-        log_error (self->log, "a host's thread did not end: its node's memory is left behind",
-                   LOG_UINT ("threads", atomic_load (&self->abandoned)));
+    unsigned left = collect_abandoned (self);
+    if (left) {
+        log_error (self->log, "threads did not end: the node's memory is left behind",
+                   LOG_UINT ("threads", left));
         return;
     }
     assert (atomic_load (&self->hosts) == 0);
@@ -150,7 +180,7 @@ void runtime_destroy (runtime_t **self_p)
         zmq_ctx_term (self->zmq);
     directory_destroy (&self->directory);
     metrics_destroy (&self->metrics);
-    pthread_mutex_destroy (&self->route_lock);
+    pthread_mutex_destroy (&self->lock);
     free (self);
 }
 
@@ -189,9 +219,15 @@ void runtime_host_ended (runtime_t *self)
     atomic_fetch_sub (&self->hosts, 1);
 }
 
-void runtime_host_abandoned (runtime_t *self, int change)
+void runtime_abandon (runtime_t *self, host_t *host, zactor_t *zactor)
 {
-    atomic_fetch_add (&self->abandoned, change);
+    abandoned_t *abandoned = must (calloc (1, sizeof *abandoned));
+    abandoned->host = host;
+    abandoned->zactor = zactor;
+    pthread_mutex_lock (&self->lock);
+    abandoned->next = self->abandoned;
+    self->abandoned = abandoned;
+    pthread_mutex_unlock (&self->lock);
 }
 
 /*  ---- senders ------------------------------------------------------------ */
@@ -267,16 +303,12 @@ bool runtime_is_local (const runtime_t *self, const address_t *address)
 
 void runtime_route (runtime_t *self, bool data_lane, const char *actor)
 {
-    route_t *route = calloc (1, sizeof *route);
-    if (!route) {
-        fprintf (stderr, "nexus: out of memory (a route)\n");
-        abort ();
-    }
+    route_t *route = must (calloc (1, sizeof *route));
     route->to = address_local (actor, 0);
-    pthread_mutex_lock (&self->route_lock);
+    pthread_mutex_lock (&self->lock);
     route->older = atomic_load (&self->routes[data_lane]);
     atomic_store (&self->routes[data_lane], route);
-    pthread_mutex_unlock (&self->route_lock);
+    pthread_mutex_unlock (&self->lock);
 }
 
 /*  The local actor that a message goes to; NULL: nothing leads there. */

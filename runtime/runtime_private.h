@@ -43,7 +43,13 @@ directory_t *runtime_directory (runtime_t *self);
 const record_key_t *runtime_key (const runtime_t *self);
 bool runtime_is_local (const runtime_t *self, const address_t *address);
 
-/*  Hosts that run, and those given up on because their thread did not end. */
+/*  Hosts that run. */
 void runtime_host_began (runtime_t *self);
 void runtime_host_ended (runtime_t *self);
-void runtime_host_abandoned (runtime_t *self, int change);
+
+/*  A host whose thread did not end in time is kept here until the runtime's own
+    end; if it still has not ended then, the runtime stays behind with it. */
+typedef struct host host_t;
+void runtime_abandon (runtime_t *self, host_t *host, zactor_t *zactor);
+/*  Frees both if the thread has ended; says whether it has. */
+bool host_collect (host_t *self, zactor_t *zactor);
