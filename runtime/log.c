@@ -20,6 +20,8 @@ struct log {
     int fd;
     bool json;
     log_level_t level;
+    log_sink_fn *sink; /* instead of fd */
+    void *sink_context;
     char node[64];
     char actor[64];
 };
@@ -48,13 +50,25 @@ log_t *log_new (int fd, bool json, log_level_t level, const char *node)
     return self;
 }
 
+log_t *log_new_sink (log_level_t level, log_sink_fn *sink, void *context)
+{
+    log_t *self = log_new (-1, false, level, NULL);
+    if (!self)
+        return NULL;
+    self->sink = sink;
+    self->sink_context = context;
+    return self;
+}
+
 log_t *log_derive (const log_t *parent, const char *actor)
 {
     if (!parent)
         return NULL;
-    log_t *self = log_new (parent->fd, parent->json, parent->level, parent->node);
-    if (self)
-        snprintf (self->actor, sizeof self->actor, "%s", actor);
+    log_t *self = malloc (sizeof *self);
+    if (!self)
+        return NULL;
+    *self = *parent;
+    snprintf (self->actor, sizeof self->actor, "%s", actor);
     return self;
 }
 
@@ -246,6 +260,12 @@ void log_write (log_t *self, log_level_t level, const char *actor, const char *m
 {
     if (!log_enabled (self, level))
         return;
+    if (!actor)
+        actor = self->actor;
+    if (self->sink) {
+        self->sink (self->sink_context, level, actor[0] ? actor : NULL, msg, fields, count);
+        return;
+    }
     line_t line;
     line.used = 0;
     line.json = self->json;
@@ -255,8 +275,6 @@ void log_write (log_t *self, log_level_t level, const char *actor, const char *m
     put_text (&line, "level", level_names[level]);
     if (self->node[0])
         put_text (&line, "node", self->node);
-    if (!actor)
-        actor = self->actor;
     if (actor[0])
         put_text (&line, "actor", actor);
     put_text (&line, "msg", msg);
