@@ -325,10 +325,8 @@ static sim_actor_t *next_ready (simulator_t *self)
         sim_actor_t *actor = self->ready[first];
         self->ready_first = (first + 1) & mask;
         self->ready_count--;
-        if (actor) {
-            actor->ready = false;
+        if (actor)
             return actor;
-        }
     }
     return NULL;
 }

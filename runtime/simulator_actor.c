@@ -702,8 +702,9 @@ void sim_actor_turn (sim_actor_t *actor)
             break;
     if (!actor->end_asked && actor->child.behaviour->settle)
         CALL (actor, actor->child.behaviour->settle);
+    actor->ready = false;
     if (actor->end_asked)
         end_actor (actor);
-    else if (actor->control.count || actor->data.count || actor->due_count)
+    else if (actor->stop_asked || actor->control.count || actor->data.count || actor->due_count)
         sim_actor_wake (actor);
 }

@@ -70,7 +70,8 @@ struct sim_actor {
     size_t due_count, due_capacity;
     sim_watcher_t *watchers;
     size_t watcher_count, watcher_capacity;
-    bool started, ready;
+    bool started;
+    bool ready;      /* its turn is to come, or is now */
     bool stop_asked; /* by its parent */
     bool end_asked;  /* by itself: done, or failed with error */
     bool ending, failed;
