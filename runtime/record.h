@@ -24,9 +24,7 @@
 
     and define in one .c file:
 
-        #define RECORD_SELF job_t
-        RECORD_DEFINE (job, 17, 0, "A job as its user submits it.", JOB)
-        #undef RECORD_SELF
+        RECORD_DEFINE (job, 17, "A job as its user submits it.", JOB)
 
     The kinds, and the struct member that each makes:
 
@@ -47,13 +45,7 @@
 
     Where .max is left out (0): strings are at most 4,096 bytes, bytes 1 MiB,
     lists and maps 4,096 entries, numbers unbounded. .min = .max = 0 for a number
-    means no bound; give a field that must be positive .min = 1. The text in lists
-    and maps is at most 4,096 bytes each.
-
-    Only numbers, booleans, enums and strings have a .def; without one they are 0,
-    false, the enum's first and "", and lists, maps, bytes and keys are empty.
-    Limits bind whoever speaks: a field whose default is outside its own limits has
-    to be given, in a document as on the wire.
+    means no bound; give a field that must be positive .min = 1.
 
     Memory: whatever a record points to belongs to the arena that it was decoded
     into; a record built by hand may point anywhere that lives long enough.
@@ -66,9 +58,8 @@
     their defaults. So fields are only ever appended, with .since.
 
     File form (YAML) and JSON: maps by field name. An unknown key is an error
-    there, and so is a missing required field; null counts as not given. SECRET
-    fields appear as "***" unless asked for. Integers above INT64_MAX are strings of
-    digits in JSON (which both directions understand), and an absent key is left out.
+    there, and so is a missing required field. SECRET fields appear as "***" in
+    JSON unless asked for.
 */
 #pragma once
 

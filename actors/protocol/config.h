@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/protocol/cluster.h"
+#include "runtime/log.h"
 
 /* clang-format off */
 
@@ -10,7 +11,7 @@
     F (BOOL, json, _, .doc = "JSON lines instead of logfmt.") \
     F (STRING, file, _, .max = 1024, .doc = "Appended to; empty: standard error.")
 #define LOG_LEVEL_NAMES(E) E (LOG_LEVEL_DEBUG, "debug") E (LOG_LEVEL_INFO, "info") E (LOG_LEVEL_WARNING, "warning") E (LOG_LEVEL_ERROR, "error")
-RECORD_ENUM (log_level_name, LOG_LEVEL_NAMES)
+extern const record_choices_t log_level_name_choices; /* of log_level_t */
 RECORD_DECLARE (log_config, LOG_CONFIG)
 
 #define PEER_CONFIG(F) \
@@ -25,7 +26,7 @@ RECORD_DECLARE (peer_config, PEER_CONFIG)
     F (UINT, port, _, .def = "7443", .max = 65535, .doc = "Port; 0: any free one.") \
     F (STRING, certificate, _, .max = 1024, .doc = "PEM file; made with its key at the first start if neither is there. Empty: api-cert.pem in the node's directory.") \
     F (STRING, key, _, .max = 1024, .doc = "PEM file; empty: api-key.pem in the node's directory.") \
-    F (STRING, tokens, _, .max = 1024, .doc = "File of the bearer tokens that are accepted: one BLAKE2b-256 hash (hex) and a name a line. Empty: api-tokens in the node's directory.")
+    F (STRING, tokens, _, .max = 1024, .doc = "File of the bearer tokens that are accepted: one BLAKE2b-256 hash (hex), a name and a role (admin or viewer) a line. Empty: api-tokens in the node's directory.")
 RECORD_DECLARE (api_config, API_CONFIG)
 
 #define MASTER_CONFIG(F) \

@@ -1,0 +1,128 @@
+/*  call - one request of the HTTP API in the gateway's hands */
+#include "actors/gateway/call.h"
+
+#include "actors/gateway/gateway_private.h"
+#include "actors/gateway/problem.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *call_header (const call_t *call, const char *name)
+{
+    for (size_t i = 0; i < call->request->headers.count; i++)
+        if (strcmp (call->request->headers.items[i].key, name) == 0)
+            return call->request->headers.items[i].value;
+    return "";
+}
+
+/*  ---- the answer ------------------------------------------------------------ */
+
+void call_add_header (call_t *call, const char *name, const char *value)
+{
+    assert (call->header_count < CALL_HEADERS_MAX);
+    call->headers[call->header_count++] = (record_pair_t){name, value};
+}
+
+void call_reply (call_t *call, int status, const char *content_type, const void *body, size_t size)
+{
+    uint64_t applied =
+        call->txn ? ledger_number (call->txn, LEDGER_APPLIED) : call->gateway->applied;
+    char index[24];
+    snprintf (index, sizeof (index), "%" PRIu64, applied);
+    call_add_header (call, "X-Nexus-Index", index);
+    call_add_header (call, "X-Nexus-Leader", gateway_leader (call->gateway));
+    http_response_t response = {.status = (uint64_t)status,
+                                .content_type = content_type,
+                                .headers = {call->headers, call->header_count},
+                                .body = {body, size}};
+    context_reply (call->ctx, call->message, &http_response_record, &response);
+}
+
+void call_reply_record (call_t *call, const record_t *record, const void *value)
+{
+    int status = call->route && call->route->status ? call->route->status : 200;
+    json_t *json = record_to_json (record, value, 0);
+    char *text = json ? json_dumps (json, JSON_COMPACT) : NULL;
+    if (text)
+        call_reply (call, status, "application/json", text, strlen (text));
+    else
+        call_reply_text (call, 500, "the answer could not be written: out of memory\n");
+    free (text);
+    json_decref (json);
+}
+
+void call_reply_text (call_t *call, int status, const char *text)
+{
+    call_reply (call, status, "text/plain; charset=utf-8", text, strlen (text));
+}
+
+static void problem (call_t *call, int status, const char *code, const char *detail)
+{
+    char *text = problem_json (status, code, detail, &call->faults);
+    if (status == 503)
+        call_add_header (call, "Retry-After", "1");
+    if (text)
+        call_reply (call, status, PROBLEM_TYPE, text, strlen (text));
+    else
+        call_reply_text (call, status, detail);
+    free (text);
+}
+
+void call_problem (call_t *call, int status, const char *code, const char *format, ...)
+{
+    char detail[600];
+    va_list arguments;
+    va_start (arguments, format);
+    vsnprintf (detail, sizeof (detail), format, arguments);
+    va_end (arguments);
+    problem (call, status, code, detail);
+}
+
+void call_fail_error (call_t *call, const nexus_error_t *error)
+{
+    problem (call, nexus_code_http (error->code), nexus_code_name (error->code), error->text);
+}
+
+void call_fail (call_t *call, nexus_code_t code, const char *format, ...)
+{
+    nexus_error_t error = {.code = code};
+    va_list arguments;
+    va_start (arguments, format);
+    vsnprintf (error.text, sizeof (error.text), format, arguments);
+    va_end (arguments);
+    call_fail_error (call, &error);
+}
+
+/*  ---- asking others ---------------------------------------------------------- */
+
+void call_ask (call_t *call, const address_t *to, const record_t *kind, const void *body,
+               int64_t timeout_ms, call_next_t *next)
+{
+    gateway_pending_t *pending = gateway_keep (call, next);
+    if (pending)
+        pending->correlation = context_request (call->ctx, to, kind, body, timeout_ms);
+}
+
+void call_propose (call_t *call, const record_t *kind, const void *command, call_next_t *next)
+{
+    buffer_t bytes = {.limit = 1 << 20};
+    command_encode (kind, command, &bytes);
+    if (bytes.failed) {
+        call_problem (call, 413, "exhausted",
+                      "the command exceeds 1 MiB: make the document smaller");
+    } else {
+        gateway_pending_t *pending = gateway_keep (call, next);
+        propose_t propose = {.command = {bytes.data, bytes.size}};
+        address_t to = address_local ("election", 0);
+        if (pending) {
+            pending->index = UINT64_MAX; /* wait for the ledger, once the index is known */
+            pending->correlation =
+                context_request (call->ctx, &to, &propose_record, &propose, GATEWAY_PROPOSE_MS);
+        }
+    }
+    buffer_free (&bytes);
+}

@@ -1,0 +1,53 @@
+/*  gateway_private - the gateway's state, for its handlers */
+#pragma once
+
+#include "actors/gateway/call.h"
+#include "actors/gateway/gateway.h"
+
+enum {
+    GATEWAY_MASTERS_MAX = 16,
+    GATEWAY_PENDING_MAX = 1024, /* requests that wait for another actor */
+    GATEWAY_TICK_MS = 1000,
+    GATEWAY_HEARD_MS = 2500, /* a master that was heard of within this time is reachable */
+    GATEWAY_PROPOSE_MS = 10000,
+    GATEWAY_APPLY_MS = 2000, /* how long an answer waits for this master's own ledger */
+    GATEWAY_VIEW_MS = 1000
+};
+
+/*  Another master (or this one), as its gateway said. */
+typedef struct {
+    master_t master; /* its texts are those below */
+    char name[64], endpoint[201], api[201];
+    gateway_state_t state;
+    int64_t heard_ns; /* 0: never */
+    uint64_t probe;   /* correlation of the probe that is out */
+} gateway_master_t;
+
+/*  A request that waits: for the reply to correlation, or for the ledger to reach index. */
+typedef struct {
+    uint64_t correlation;
+    uint64_t index;
+    uint64_t timer;
+    message_t *request;
+    call_next_t *next;
+    char value[201];
+} gateway_pending_t;
+
+struct gateway {
+    const gateway_args_t *args;
+    leadership_t leadership;
+    uint64_t applied;
+    gateway_master_t masters[GATEWAY_MASTERS_MAX];
+    size_t master_count;
+    gateway_pending_t pending[GATEWAY_PENDING_MAX];
+    size_t pending_count;
+};
+
+/*  The leading master's name; "" while none is known. */
+const char *gateway_leader (const gateway_t *gateway);
+/*  Has this master been heard of lately? This one always. */
+bool gateway_reachable (const gateway_t *gateway, context_t *ctx, const gateway_master_t *master);
+
+/*  Keeps the call's request until its answer comes; false (and the call is answered: 503)
+    when too many wait. */
+gateway_pending_t *gateway_keep (call_t *call, call_next_t *next);
