@@ -2,6 +2,7 @@
 #include "runtime/simulator_private.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,7 +161,10 @@ simulator_t *simulator_new (uint64_t seed, const simulator_profile_t *profile)
     random_seed (&self->schedule, random_next (&draw));
     for (int i = 0; i < SIMULATOR_SETTING_COUNT; i++) {
         double min = profile->settings[i].min, max = profile->settings[i].max;
-        self->settings[i] = min + random_real (&draw) * (max - min);
+        double at = random_real (&draw);
+        /* Over decades each decade gets its share. */
+        self->settings[i] =
+            min > 0 && max > 10 * min ? min * pow (max / min, at) : min + at * (max - min);
     }
     return self;
 }

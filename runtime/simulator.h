@@ -62,7 +62,7 @@ enum { SIMULATOR_NODES_MAX = 64 };
     S (PARTITION_MS,       "partition_ms",       "how long a partition lasts")                     \
     S (CRASH_INTERVAL_MS,  "crash_interval_ms",  "between crashes")                                \
     S (RESTART_MS,         "restart_ms",         "from a crash, or a root actor's failure, to the next boot") \
-    S (DOWN,               "down",               "share of the nodes that may be down at once")    \
+    S (DOWN,               "down",               "share of the nodes that may be down at once; one always may") \
     S (PAUSE_INTERVAL_MS,  "pause_interval_ms",  "between pauses of a node (a stopped process, a sleeping laptop)") \
     S (PAUSE_MS,           "pause_ms",           "how long a pause lasts")                         \
     S (SKEW_MS,            "skew_ms",            "a node's wall clock is off by up to this")       \

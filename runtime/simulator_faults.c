@@ -223,8 +223,8 @@ static void fault_crash (simulator_t *self)
     unsigned node = any_node (self), down = 0;
     for (unsigned i = 0; i < self->node_count; i++)
         down += !self->nodes[i].up;
-    if (!self->nodes[node].up || !self->nodes[node].boot ||
-        down + 1 > (unsigned)(self->settings[SIMULATOR_DOWN] * self->node_count))
+    unsigned down_max = (unsigned)(self->settings[SIMULATOR_DOWN] * self->node_count);
+    if (!self->nodes[node].up || !self->nodes[node].boot || down >= (down_max ? down_max : 1))
         return;
     crash (self, node);
     sim_schedule (self, duration (self, SIMULATOR_RESTART_MS), EVENT_BOOT, node);

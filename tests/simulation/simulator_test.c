@@ -1,5 +1,6 @@
 /*  The simulator by toy behaviours: nodes, network, turns, supervision, crashes, disks, replay. */
 #include "runtime/simulator.h"
+#include "runtime/supervisor.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -536,6 +537,44 @@ static void the_mailbox_of_the_dead (void **state)
     world_destroy (&w);
 }
 
+/*  ---- supervision (the shipped supervisor) --------------------------------- */
+
+static void supervised (void **state)
+{
+    (void)state;
+    world_t *w = world_new ("calm");
+    offspring_t kids[2];
+    offspring_init (&kids[0], "one");
+    offspring_init (&kids[1], "two");
+    child_t children_of[] = {kids[0].child, kids[1].child};
+    supervisor_spec_t spec = {.strategy = SUPERVISE_ONE_FOR_ALL,
+                              .intensity = 2,
+                              .period_ms = 5000,
+                              .children = children_of,
+                              .count = 2};
+    child_t root = {.behaviour = &supervisor_behaviour, .name = "root", .args = &spec};
+    assert_int_equal (simulator_spawn (w->sim, 0, &root, NULL), 0);
+    run_ms (w, 0);
+    assert_string_equal (offspring_diary (&kids[0]), "start;|");
+    for (int i = 0; i < 2; i++) {
+        tell (w, "two", "fail");
+        run_ms (w, 100);
+        assert_string_equal (offspring_diary (&kids[0]), "stop;start;|");
+        assert_non_null (simulator_state (w->sim, 0, "two", 0));
+    }
+    /* The third within the period is one too many: the root fails, and with it its process,
+       which boots again (here: only the probe). */
+    diary (w, 0);
+    tell (w, "one", "fail");
+    run_ms (w, 0);
+    assert_false (simulator_is_up (w->sim, 0));
+    run_ms (w, 2000);
+    assert_true (simulator_is_up (w->sim, 0));
+    assert_string_equal (diary (w, 0), "stop;start;|");
+    assert_null (simulator_state (w->sim, 0, "root", 0));
+    world_destroy (&w);
+}
+
 /*  ---- faults ---------------------------------------------------------------- */
 
 static void crash_and_restart (void **state)
@@ -718,6 +757,7 @@ int main (void)
         cmocka_unit_test (children),
         cmocka_unit_test (watches),
         cmocka_unit_test (the_mailbox_of_the_dead),
+        cmocka_unit_test (supervised),
         cmocka_unit_test (crash_and_restart),
         cmocka_unit_test (pauses),
         cmocka_unit_test (partitions),
