@@ -1,5 +1,7 @@
 #include "storage/lmdb_env.h"
 
+#include "storage/file_error.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,70 +21,34 @@ enum {
     MAP_MIN = 256 << 10
 };
 
-static nexus_code_t code_of (int code)
+static bool is_damage (int code)
 {
-    switch (code) {
-    case MDB_MAP_FULL:
-    case MDB_READERS_FULL:
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case ENOMEM:
-        return NEXUS_EXHAUSTED;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return NEXUS_DENIED;
-    case ENOENT:
-        return NEXUS_NOT_FOUND;
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_INVALID:
-    case MDB_PANIC:
-    case MDB_VERSION_MISMATCH:
-        return NEXUS_CORRUPT;
-    default:
-        return NEXUS_IO;
-    }
-}
-
-static const char *advice_of (int code)
-{
-    switch (code) {
-    case MDB_MAP_FULL:
-        return "give it a larger map size and restart";
-    case MDB_READERS_FULL:
-        return "too many snapshots are open at once: end them sooner";
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return "make room on that file system or raise the quota, then restart";
-    case ENOMEM:
-        return "allow the process more address space (ulimit -v) or give a smaller map size";
-    case EACCES:
-    case EPERM:
-        return "let this user read and write that directory and the files in it";
-    case EROFS:
-        return "that file system is mounted read-only: remount it or choose another directory";
-    case ENOENT:
-        return "create its parent directory first";
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_INVALID:
-    case MDB_PANIC:
-        return "the file is damaged or is something else: restore it, or move it away and join "
-               "again";
-    case MDB_VERSION_MISMATCH:
-        return "another version of LMDB wrote it: open it with that one";
-    default:
-        return "check the disk and the system's log";
-    }
+    return code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID ||
+           code == MDB_PANIC;
 }
 
 int lmdb_env_error (const lmdb_env_t *self, int code, const char *doing, nexus_error_t *error)
 {
-    return nexus_error_set (error, code_of (code), "%.300s: can't %s: %s; %s", self->dir, doing,
-                            mdb_strerror (code), advice_of (code));
+    nexus_code_t kind = NEXUS_IO;
+    const char *advice = "restart, and report it if it comes again";
+    if (code > 0)
+        return file_error (self->dir, doing, code, error);
+    if (code == MDB_MAP_FULL) {
+        kind = NEXUS_EXHAUSTED;
+        advice = "give it a larger map size and restart";
+    } else if (code == MDB_READERS_FULL) {
+        kind = NEXUS_EXHAUSTED;
+        advice = "too many snapshots are open at once: end them sooner";
+    } else if (code == MDB_VERSION_MISMATCH) {
+        kind = NEXUS_CORRUPT;
+        advice = "another version of LMDB wrote it: open it with that one";
+    } else if (is_damage (code)) {
+        kind = NEXUS_CORRUPT;
+        advice =
+            "the file is damaged or is something else: restore it, or move it away and join again";
+    }
+    return nexus_error_set (error, kind, "%.300s: can't %s: %s; %s", self->dir, doing,
+                            mdb_strerror (code), advice);
 }
 
 /*  LMDB relies on locks and on a map that is one with the file; neither holds there. */
@@ -253,7 +219,7 @@ MDB_txn *lmdb_env_begin (lmdb_env_t *self, bool write, nexus_error_t *error)
     /*  Looked at behind the write lock: the writer before us may have failed. A
         reader may go on after a failed commit, not after damage was seen. */
     int poison = atomic_load (&self->poison);
-    if (poison && (write || code_of (poison) == NEXUS_CORRUPT)) {
+    if (poison && (write || is_damage (poison))) {
         mdb_txn_abort (txn);
         lmdb_env_error (self, poison, "be used after an earlier failure", error);
         return NULL;
