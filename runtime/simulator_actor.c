@@ -560,17 +560,32 @@ static sim_actor_t *new_actor (simulator_t *self, unsigned node, sim_actor_t *pa
     return actor;
 }
 
+static int check_child (const child_t *child, nexus_error_t *error)
+{
+    assert (child->behaviour && child->behaviour->receive);
+    size_t length = child->name ? strlen (child->name) : 0;
+    if (length == 0 || length >= sizeof ((address_t *)0)->actor)
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "actor \"%s\": a name must have 1 to %zu characters",
+                                child->name ? child->name : "", sizeof ((address_t *)0)->actor - 1);
+    return 0;
+}
+
 int sim_actor_spawn (simulator_t *self, unsigned node, sim_actor_t *parent, const child_t *child,
                      nexus_error_t *error)
 {
-    if (sim_actor_find (self, node, child->name, child->instance))
-        return nexus_error_set (error, NEXUS_EXISTS,
-                                "%s/%llu: the address is taken; stop that actor first", child->name,
-                                (unsigned long long)child->instance);
+    if (check_child (child, error) == -1)
+        return -1;
+    address_t address = address_local (child->name, child->instance);
+    if (find (self, node, &address)) {
+        char text[64];
+        return nexus_error_set (error, NEXUS_EXISTS, "there is an actor %s already",
+                                address_text (&address, text));
+    }
     sim_actor_t *actor = new_actor (self, node, parent, child);
     if (self->trace)
         sim_trace (self, node, &actor->context.self, "start", "%s", child->behaviour->name);
-    nexus_error_t reason = {0};
+    nexus_error_t reason = {NEXUS_INVALID, "its start failed without saying why"};
     int rc = 0;
     if (child->behaviour->start) {
         sim_actor_t *caller = self->running;
@@ -616,8 +631,7 @@ static void receive (sim_actor_t *actor, const message_t *message)
     if (actor->sim->trace)
         sim_trace_message (actor->sim, actor->node, "receive", message, NULL);
     actor->context.trace = message->trace;
-    if (actor->child.behaviour->receive)
-        CALL (actor, actor->child.behaviour->receive, message);
+    CALL (actor, actor->child.behaviour->receive, message);
     actor->context.trace = 0;
 }
 
