@@ -14,12 +14,13 @@
 
 typedef struct {
     zmq_msg_t parts[3]; /* route (of a ROUTER), frame, payload */
-    size_t count;       /* of parts that are in use; more came if it is 4 */
+    size_t count;       /* of them */
+    bool excess;        /* more came, and were thrown away */
 } parts_t;
 
 static void close_parts (parts_t *self)
 {
-    for (size_t i = 0; i < self->count && i < 3; i++)
+    for (size_t i = 0; i < self->count; i++)
         zmq_msg_close (&self->parts[i]);
     self->count = 0;
 }
@@ -30,30 +31,22 @@ static bool read_parts (parts_t *self, void *socket, bool server)
     size_t max = server ? 3 : 2;
     bool more = true;
     self->count = 0;
+    self->excess = false;
     while (more) {
-        zmq_msg_t excess, *part = self->count < max ? &self->parts[self->count] : &excess;
-        zmq_msg_init (part);
-        if (zmq_msg_recv (part, socket, ZMQ_DONTWAIT) == -1) {
-            zmq_msg_close (part);
+        zmq_msg_t part;
+        zmq_msg_init (&part);
+        if (zmq_msg_recv (&part, socket, ZMQ_DONTWAIT) == -1) {
+            zmq_msg_close (&part);
             close_parts (self);
             return false;
         }
-        more = zmq_msg_more (part);
-        if (part == &excess) {
-            zmq_msg_close (part);
-            close_parts (self);
-            self->count = 4;
-            while (more) {
-                zmq_msg_init (&excess);
-                if (zmq_msg_recv (&excess, socket, ZMQ_DONTWAIT) == -1)
-                    more = false;
-                else
-                    more = zmq_msg_more (&excess);
-                zmq_msg_close (&excess);
-            }
-            return true;
-        }
-        self->count++;
+        more = zmq_msg_more (&part);
+        if (self->count < max) {
+            zmq_msg_init (&self->parts[self->count]);
+            zmq_msg_move (&self->parts[self->count++], &part);
+        } else
+            self->excess = true;
+        zmq_msg_close (&part);
     }
     return true;
 }
@@ -280,7 +273,7 @@ static void server_message (link_t *self, parts_t *parts)
     record_key_t key;
     link_envelope_t envelope;
     zmq_msg_t *route = &parts->parts[0], *head = &parts->parts[1];
-    if (parts->count < 2 || parts->count > 3) {
+    if (parts->count < 2 || parts->excess) {
         link_drop (self, NULL, DROP_MALFORMED, "not one frame or two");
         return;
     }
@@ -313,7 +306,7 @@ static void server_message (link_t *self, parts_t *parts)
 static size_t bytes_of (parts_t *parts)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < parts->count && i < 3; i++)
+    for (size_t i = 0; i < parts->count; i++)
         bytes += zmq_msg_size (&parts->parts[i]);
     return bytes;
 }
@@ -378,7 +371,7 @@ static void client_message (link_t *self, peer_t *peer, parts_t *parts)
     zmq_msg_t *head = &parts->parts[0];
     if (!link_admitted (self, peer))
         link_drop (self, peer, DROP_REVOKED, "its key is not in the keyring");
-    else if (parts->count < 1 || parts->count > 2)
+    else if (parts->excess)
         link_drop (self, peer, DROP_MALFORMED, "not one frame or two");
     else if (parts->count == 1 && internal (head, &envelope))
         client_internal (self, peer, &envelope);

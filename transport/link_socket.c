@@ -71,6 +71,8 @@ static int open_monitor (link_socket_t *self, void *zmq)
     if (!self->monitor)
         return -1;
     set_int (self->monitor, ZMQ_LINGER, 0);
+    /*  libzmq's I/O thread sends events and waits while it can't: it must always be able to. */
+    set_int (self->monitor, ZMQ_RCVHWM, 0);
     return zmq_connect (self->monitor, endpoint);
 }
 
@@ -116,8 +118,12 @@ int link_socket_client (link_socket_t *self, void *zmq, const link_profile_t *pr
     return 0;
 }
 
+/*  The monitor is stopped before its reader goes: an event without a reader would hold the I/O
+    thread, and with it the node, for ever. */
 void link_socket_close (link_socket_t *self)
 {
+    if (self->socket)
+        zmq_socket_monitor (self->socket, NULL, 0);
     if (self->monitor)
         zmq_close (self->monitor);
     if (self->socket)
