@@ -96,6 +96,7 @@ struct host {
     int64_t now; /* of the callback in hand; 0: not asked yet */
     watch_t *watches;
     size_t watch_count, watch_capacity;
+    bool changed_watches;
     struct pollfd *fds; /* inbox, pipe, watches */
     size_t fd_capacity;
     char root_reason[500];
@@ -516,6 +517,7 @@ static void unwatch_all (actor_t *actor)
         if (self->watches[i].actor == actor) {
             self->watches[i].events = 0;
             self->watches[i].actor = NULL;
+            self->changed_watches = true;
             actor->polls--;
         }
     }
@@ -728,6 +730,7 @@ static void op_poll (context_t *ctx, void *socket, int fd, short events, poll_fn
         assert (rc == 0);
     }
     watch_t *watch = find_watch (self, actor, socket, fd);
+    self->changed_watches = true;
     if (!events) {
         if (watch) {
             watch->events = 0;
@@ -789,8 +792,12 @@ static void compact_watches (host_t *self)
     self->watch_count = kept;
 }
 
+/*  What ppoll looks at; stays as it is until a watch changes. */
 static nfds_t fill_fds (host_t *self)
 {
+    if (!self->changed_watches)
+        return (nfds_t)(2 + self->watch_count);
+    self->changed_watches = false;
     compact_watches (self);
     size_t count = 2 + self->watch_count;
     if (count > self->fd_capacity) {
@@ -892,6 +899,7 @@ static int open_host (host_t *self, nexus_error_t *error)
     self->inbox = inbox_new (error);
     if (!self->inbox)
         return -1;
+    self->changed_watches = true;
     random_seed (&self->random, random_entropy ());
     self->timers = timers_new ();
     self->pending = pending_new (random_next (&self->random));

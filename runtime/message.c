@@ -1,5 +1,7 @@
 #include "runtime/message.h"
 
+#include "runtime/block_pool.h"
+
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,7 +21,7 @@ RECORD_DEFINE (done, 3, 0, "An empty answer: done.", DONE)
 #undef RECORD_SELF
 
 /*  Room for a small record's strings in the message's own block. */
-#define INLINE_SIZE 192
+#define INLINE_SIZE 128
 
 /*  What a foreign body may cost: a list of tiny elements grows when decoded. */
 #define DECODE_BASE   ((size_t)64 << 10)
@@ -124,16 +126,21 @@ void payload_release (payload_t **self_p)
 
 /*  ---- messages ----------------------------------------------------------- */
 
-/*  One block holds the message, its body and room for a small body's strings. */
+/*  One block holds the message, its body and extra bytes for the body's strings;
+    most messages fit a pooled block. */
 static message_t *create (const record_t *kind, size_t limit, size_t extra)
 {
-    size_t room = kind->size + extra;
-    message_t *self = must (malloc (sizeof *self + room), sizeof *self + room);
+    size_t size = sizeof (message_t) + kind->size + extra;
+    bool pooled = size <= BLOCK_SIZE;
+    if (pooled)
+        size = BLOCK_SIZE;
+    message_t *self = must (pooled ? block_alloc () : malloc (size), size);
     memset (self, 0, sizeof *self);
     self->kind = kind;
     self->role = ROLE_LOCAL;
     self->references = 1;
-    arena_init (&self->arena, limit, self + 1, room);
+    self->pooled = pooled;
+    arena_init (&self->arena, limit, self + 1, size - sizeof *self);
     return self;
 }
 
@@ -194,6 +201,10 @@ void message_release (message_t **self_p)
     if (!self || !release (&self->references))
         return;
     payload_release (&self->payload);
-    arena_reset (&self->arena);
-    free (self);
+    if (self->arena.blocks)
+        arena_reset (&self->arena);
+    if (self->pooled)
+        block_free (self);
+    else
+        free (self);
 }

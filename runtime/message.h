@@ -80,6 +80,7 @@ struct message {
     uint64_t trace;       /* passed on from cause to effect; 0: none */
     size_t size;          /* bytes it accounts for in a mailbox */
     uint32_t references;  /* atomic; use the functions */
+    bool pooled;          /* where its memory came from; nobody else's business */
     arena_t arena;
 };
 
