@@ -498,13 +498,24 @@ static void apply_task_state (application_t *self, const update_tasks_t *command
 static void apply_shard_state (application_t *self, const update_tasks_t *command,
                                const shard_state_t *state)
 {
-    shard_t shard;
-    if (!get (self, LEDGER_SHARDS, ledger_key_number (state->job_id, state->index), &shard) ||
-        memcmp (&shard.worker, &command->worker, sizeof (shard.worker)) ||
-        shard.generation != state->generation || shard.phase == SHARD_WAITING)
+    gang_state_t gang = { .tasks = NULL };
+    if (!load (self, state->job_id, &gang) || state->index >= gang.shard_count ||
+        job_phase_ended (gang.job.phase))
         return;
-    shard.phase = state->ready ? SHARD_READY : SHARD_ASSIGNED;
-    put_shard (self, &shard);
+    shard_t *shard = &gang.shards[state->index];
+    if (memcmp (&shard->worker, &command->worker, sizeof (shard->worker)) ||
+        shard->generation != state->generation || shard->phase == SHARD_WAITING)
+        return;
+    /*  One that served and does not any more has lost what it held: it is placed anew. */
+    bool lost = shard->phase == SHARD_READY && !state->ready;
+    shard->phase = lost ? SHARD_WAITING : state->ready ? SHARD_READY : SHARD_ASSIGNED;
+    if (lost) {
+        shard->worker = (record_key_t){ { 0 } };
+        gang.job.epoch++;
+        explain (self, &gang.job, "AggregatorFailed", "an aggregator has failed");
+    }
+    put_shard (self, shard);
+    settle (self, &gang, command->time_ms);
 }
 
 static int apply_update_tasks (application_t *self, const void *body)
@@ -621,18 +632,21 @@ static int apply_add_worker (application_t *self, const void *body)
     token_t token;
     if (!get (self, LEDGER_TOKENS, ledger_key_node (&command->token), &token))
         return self->fatal ? -1 : nexus_error_set (self->error, NEXUS_DENIED,
-                                                   "the join token is not known: it was used up or "
-                                                   "revoked; ask for another one");
+                                                   "the join token is not known: ask for another "
+                                                   "one");
+    if (!token.uses)
+        return nexus_error_set (self->error, NEXUS_DENIED,
+                                "the join token is used up: ask for another one");
     if (token.not_after_ms < worker->enrolled_ms)
         return nexus_error_set (self->error, NEXUS_DENIED,
                                 "the join token has expired; ask for another one");
     if (token.site && *token.site && strcmp (token.site, worker->site ? worker->site : ""))
         return nexus_error_set (self->error, NEXUS_DENIED, "the join token is for site \"%s\"",
                                 token.site);
-    if (--token.uses)
-        put (self, LEDGER_TOKENS, ledger_key_node (&token.key), &token_record, &token);
-    else
-        erase (self, LEDGER_TOKENS, ledger_key_node (&token.key));
+    /*  A token that is used up stays until it expires: its bearer is still connected
+        with it, waiting for our answer, and the next one gets a reason. */
+    token.uses--;
+    put (self, LEDGER_TOKENS, ledger_key_node (&token.key), &token_record, &token);
     put (self, LEDGER_WORKERS, ledger_key_node (&worker->key), &worker_record, worker);
     put_raw (self, LEDGER_NAMES, ledger_key_text (worker->name),
              (slice_t){ worker->key.bytes, 32 });
