@@ -241,6 +241,7 @@ static void s_ready_write (raft_t *self, raft_ready_t *ready)
     if (first <= last) {
         ready->append_count =
             raft_journal_entries (&self->journal, first, last, SIZE_MAX, SIZE_MAX, &ready->append);
+        ready->truncate_from = first <= self->journal.stored ? first : 0;
         assert (ready->append_count == last - first + 1); /* unwritten entries are in memory */
     }
     ready->sequence = ++self->sequence;
@@ -288,7 +289,7 @@ bool raft_ready (raft_t *self, raft_ready_t *ready)
     s_number_held (self);
     s_ready_committed (self, ready);
 
-    raft_soft_state_t soft = {.role = self->role, .leader = self->leader, .term = self->term};
+    raft_soft_state_t soft = raft_soft_state (self);
     ready->soft = soft;
     ready->soft_changed = soft.role != self->soft_reported.role ||
                           soft.leader != self->soft_reported.leader ||
@@ -355,16 +356,22 @@ raft_result_t raft_configure (raft_t *self, const raft_conf_state_t *conf)
     return RAFT_OK;
 }
 
+raft_soft_state_t raft_soft_state (const raft_t *self)
+{
+    return (raft_soft_state_t){.role = self->role, .leader = self->leader, .term = self->term};
+}
+
 void raft_status (const raft_t *self, raft_status_t *status)
 {
     *status = (raft_status_t){
         .id = self->config.id,
-        .soft = {.role = self->role, .leader = self->leader, .term = self->term},
+        .soft = raft_soft_state (self),
         .hard = {.term = self->term, .vote = self->vote, .commit = self->journal.committed},
         .first = raft_journal_first (&self->journal),
         .last = raft_journal_last (&self->journal),
         .durable = self->journal.durable,
         .applied = self->journal.applied,
+        .settled = self->role == RAFT_LEADER && self->journal.applied >= self->term_start,
         .uncommitted_bytes = self->uncommitted_bytes,
         .transferee = self->transferee,
         .anomalies = self->anomalies,

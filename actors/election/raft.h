@@ -23,8 +23,8 @@
         }
         wait until raft_deadline_ms (raft), or for something to come
 
-    Writes are done in the order of their sequence numbers; each replaces the log
-    from ready.append[0].index on. What may leave only after a write (votes, vote
+    Writes are done in the order of their sequence numbers: truncate, append, hard
+    state, all of it or nothing. What may leave only after a write (votes, vote
     requests, acknowledgements, the leader's own one) is held back here until
     raft_persisted says so, whereas a leader's MsgApp leaves while its own disk
     is still writing. There is nothing else to be careful about: whatever stands in
@@ -105,6 +105,8 @@ raft_result_t raft_read_index (raft_t *self, uint64_t id);
 raft_result_t raft_campaign (raft_t *self);
 /*  On the leader: hands leadership to a voter, within an election timeout or not at all. */
 raft_result_t raft_transfer_leader (raft_t *self, uint64_t id);
+/*  The connection to a peer broke: what was in flight to it is probably lost. */
+void raft_unreachable (raft_t *self, uint64_t id);
 /*  On a follower: whoever the leader was, it is known to be gone; vote for others at once.
     Breaks that leader's lease if it isn't. */
 void raft_forget_leader (raft_t *self);
@@ -123,6 +125,8 @@ typedef struct {
     uint64_t term;
 } raft_soft_state_t;
 
+raft_soft_state_t raft_soft_state (const raft_t *self);
+
 /*  What is to be done now. It belongs to the caller until raft_ready_clear; blobs can be
     kept longer with references of their own. */
 typedef struct {
@@ -130,6 +134,7 @@ typedef struct {
     raft_soft_state_t soft;
     uint64_t sequence; /* 0: nothing to write; it is always to be synced */
     raft_hard_state_t hard;
+    uint64_t truncate_from; /* before that, drop what is stored from here on; 0: nothing */
     raft_entry_t *append;
     size_t append_count;
     raft_entry_t *committed; /* durable here as well */
@@ -160,6 +165,7 @@ typedef struct {
     uint64_t last;
     uint64_t durable;
     uint64_t applied;
+    bool settled; /* leads, and has applied everything of earlier terms */
     size_t uncommitted_bytes;
     uint64_t transferee;  /* 0: no transfer under way */
     uint64_t anomalies;   /* messages that made no sense */

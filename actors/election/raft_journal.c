@@ -22,7 +22,7 @@ const char *raft_journal_init (raft_journal_t *self, const raft_storage_t *stora
     if (applied + 1 < first)
         return "the log begins after what was applied: a snapshot is missing";
     self->offset = last + 1;
-    self->durable = self->written = last;
+    self->durable = self->written = self->stored = last;
     self->committed = commit > applied ? commit : applied;
     self->applying = self->applied = applied;
     return NULL;
@@ -231,7 +231,7 @@ void raft_journal_write (raft_journal_t *self, uint64_t sequence, int64_t now_ms
     uint64_t last = raft_journal_last (self);
     self->writes[self->writes_count++] = (raft_write_t){
         .sequence = sequence, .last = last > self->written ? last : 0, .issued_ms = now_ms};
-    self->written = last;
+    self->written = self->stored = last;
 }
 
 /*  Frees the oldest entries in memory that nobody needs from there. */

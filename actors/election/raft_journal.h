@@ -33,6 +33,7 @@ typedef struct {
     uint64_t offset;
     uint64_t durable;
     uint64_t written;
+    uint64_t stored; /* where the log on disk ends when all that was handed out is written */
     uint64_t committed;
     uint64_t applying; /* handed out to be applied up to here */
     uint64_t applied;

@@ -209,6 +209,14 @@ void raft_on_append_resp (raft_t *self, const raft_message_t *message)
         raft_send_timeout_now (self, peer->id);
 }
 
+void raft_unreachable (raft_t *self, uint64_t id)
+{
+    tracker_progress_t *peer = tracker_find (&self->tracker, id);
+    if (self->role == RAFT_LEADER && peer && peer->state == TRACKER_REPLICATE &&
+        id != self->config.id)
+        tracker_become_probe (peer);
+}
+
 void raft_heartbeat (raft_t *self)
 {
     self->heartbeat_deadline_ms = self->now_ms + self->config.heartbeat_ms;

@@ -23,6 +23,7 @@
 typedef struct {
     uint64_t sequence;
     raft_hard_state_t hard;
+    uint64_t truncate_from;
     raft_entry_t *entries;
     size_t count;
 } cluster_write_t;
@@ -140,8 +141,10 @@ static uint64_t s_disk_write (cluster_node_t *node)
     memmove (node->writes, node->writes + 1, node->writes_count * sizeof (cluster_write_t));
     assert_true (write.hard.term >= node->hard.term);
     node->hard = write.hard;
-    if (write.count)
-        s_disk_truncate (node, write.entries[0].index - 1);
+    if (write.truncate_from) {
+        assert_true (write.truncate_from <= node->log_count);
+        s_disk_truncate (node, write.truncate_from - 1);
+    }
     for (size_t i = 0; i < write.count; i++) {
         assert_int_equal (write.entries[i].index, node->log_count + 1);
         assert_true (node->log_count < CLUSTER_ENTRIES);
@@ -258,10 +261,12 @@ static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *re
         s_send (self, node, &ready->messages.items[i]);
     if (ready->sequence) {
         assert_true (node->writes_count < 4096);
-        node->writes[node->writes_count++] = (cluster_write_t){.sequence = ready->sequence,
-                                                               .hard = ready->hard,
-                                                               .entries = ready->append,
-                                                               .count = ready->append_count};
+        node->writes[node->writes_count++] =
+            (cluster_write_t){.sequence = ready->sequence,
+                              .hard = ready->hard,
+                              .truncate_from = ready->truncate_from,
+                              .entries = ready->append,
+                              .count = ready->append_count};
         ready->append = NULL;
         ready->append_count = 0;
     }

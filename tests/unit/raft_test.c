@@ -729,8 +729,9 @@ static void test_hostile_messages (void **state)
             while (raft_ready (raft, &ready)) {
                 if (ready.sequence) {
                     cluster_node_t *node = &cluster->nodes[1];
-                    node->writes[node->writes_count++] = (cluster_write_t){
-                        ready.sequence, ready.hard, ready.append, ready.append_count};
+                    node->writes[node->writes_count++] =
+                        (cluster_write_t){ready.sequence, ready.hard, ready.truncate_from,
+                                          ready.append, ready.append_count};
                     ready.append = NULL;
                     ready.append_count = 0;
                     raft_persisted (raft, s_disk_write (node));

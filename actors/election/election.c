@@ -1,0 +1,441 @@
+/*  election - the behaviour that carries Raft's core */
+#include "actors/election/election_private.h"
+
+#include "actors/election/election_wire.h"
+#include "storage/raft_log_actor.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*  A disk may stall for long (the core steps down meanwhile); for how long until it is taken
+    for dead. */
+enum { LOG_TIMEOUT_MS = 600000 };
+
+/*  The ledger is asked where it stands this often until it answers. */
+enum { LEDGER_RETRY_MS = 100 };
+
+int64_t election_now_ms (context_t *ctx)
+{
+    return NS_TO_MS (context_now (ctx));
+}
+
+uint64_t election_id (const record_key_t *key)
+{
+    uint64_t id = 0;
+    for (int i = 0; i < 8; i++)
+        id = id << 8 | key->bytes[i];
+    return id;
+}
+
+const record_key_t *election_key (const election_t *self, uint64_t id)
+{
+    for (size_t i = 0; id && i < self->args->masters_count; i++)
+        if (self->ids[i] == id)
+            return &self->args->masters[i];
+    return NULL;
+}
+
+/*  ---- life ---------------------------------------------------------------- */
+
+static int s_take_masters (election_t *self, context_t *ctx, nexus_error_t *error)
+{
+    const election_args_t *args = self->args;
+    if (args->masters_count == 0 || args->masters_count > QUORUM_MEMBERS_MAX)
+        return nexus_error_set (error, NEXUS_INVALID, "election: %zu masters; 1 to %d can be",
+                                args->masters_count, QUORUM_MEMBERS_MAX);
+    for (size_t i = 0; i < args->masters_count; i++) {
+        self->ids[i] = election_id (&args->masters[i]);
+        if (self->ids[i] == 0)
+            return nexus_error_set (error, NEXUS_INVALID, "election: master %zu has no key", i);
+        for (size_t j = 0; j < i; j++)
+            if (self->ids[i] == self->ids[j])
+                return nexus_error_set (error, NEXUS_INVALID,
+                                        "election: masters %zu and %zu have the same key", j, i);
+    }
+    self->id = election_id (context_node (ctx));
+    if (!election_key (self, self->id))
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "election: this node's key is not among the masters'");
+    if (args->heartbeat_ms < 1 || args->election_ms < 2 * args->heartbeat_ms)
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "election: election_ms must be at least twice heartbeat_ms");
+    return 0;
+}
+
+static void s_make_metrics (election_t *self, metrics_t *metrics)
+{
+    self->term_metric = metrics_gauge (metrics, "nexus_raft_term", "Raft's current term.", NULL);
+    self->leader_metric =
+        metrics_gauge (metrics, "nexus_raft_leader", "1 if this master leads.", NULL);
+    self->commit_metric =
+        metrics_gauge (metrics, "nexus_raft_commit_index", "Log index that is committed.", NULL);
+    self->applied_metric =
+        metrics_gauge (metrics, "nexus_raft_applied_index", "Log index that is applied.", NULL);
+    self->elections_metric = metrics_gauge (metrics, "nexus_raft_campaigns",
+                                            "Campaigns of this master since its start.", NULL);
+    self->anomalies_metric =
+        metrics_gauge (metrics, "nexus_raft_anomalies",
+                       "Messages of other masters since the start that made no sense.", NULL);
+    self->stalls_metric =
+        metrics_gauge (metrics, "nexus_raft_disk_stalls",
+                       "Leaderships since the start given up because the disk hung.", NULL);
+    self->proposals_metric = metrics_counter (metrics, "nexus_raft_proposals_total",
+                                              "Commands appended as leader.", NULL);
+    self->refused_metric = metrics_counter (metrics, "nexus_raft_proposals_refused_total",
+                                            "Commands refused as leader: a limit.", NULL);
+}
+
+static void s_ask_ledger (context_t *ctx)
+{
+    address_t ledger = address_local ("ledger", 0);
+    context_send (ctx, &ledger, &apply_record, &(apply_t){0});
+}
+
+static void s_arm (election_t *self, context_t *ctx, int64_t at_ms)
+{
+    /* An earlier timer is as good: it looks again. */
+    if (self->timer && self->timer_ms <= at_ms)
+        return;
+    if (self->timer)
+        context_cancel (ctx, self->timer);
+    self->timer = context_after (ctx, MS_TO_NS (at_ms) - context_now (ctx), 0);
+    self->timer_ms = at_ms;
+}
+
+static int s_start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+{
+    election_t *self = state;
+    self->args = args;
+    if (s_take_masters (self, ctx, error))
+        return -1;
+    const election_log_t *log = &self->args->log;
+    if (log->load (log->entries.self, &self->hard, error))
+        return -1;
+    s_make_metrics (self, context_metrics (ctx));
+    self->read_id = context_random (ctx); /* answers to an earlier life mean nothing */
+    s_ask_ledger (ctx);
+    s_arm (self, ctx, election_now_ms (ctx) + LEDGER_RETRY_MS);
+    return 0;
+}
+
+/*  The ledger has said how far it is: now the core can begin. */
+static void s_begin (election_t *self, context_t *ctx, uint64_t applied)
+{
+    raft_config_t config = raft_config_default ();
+    config.id = self->id;
+    config.election_timeout_ms = self->args->election_ms;
+    config.heartbeat_ms = self->args->heartbeat_ms;
+    config.seed = context_random (ctx);
+    config.hard_state = self->hard;
+    config.applied = applied;
+    config.storage = self->args->log.entries;
+    for (size_t i = 0; i < self->args->masters_count; i++)
+        quorum_set_add (&config.conf_state.voters, self->ids[i]);
+    const char *reason = NULL;
+    self->raft = raft_new (&config, election_now_ms (ctx), &reason);
+    if (!self->raft) {
+        nexus_error_t error;
+        nexus_error_set (&error, NEXUS_CORRUPT,
+                         "election: %s (applied %llu, commit %llu, log ends at %llu)", reason,
+                         (unsigned long long)applied, (unsigned long long)self->hard.commit,
+                         (unsigned long long)config.storage.last (config.storage.self));
+        self->failed = true;
+        context_fail (ctx, &error);
+        return;
+    }
+    raft_status (self->raft, &self->status);
+    log_info (context_log (ctx), "election begins", LOG_UINT ("term", self->status.hard.term),
+              LOG_UINT ("applied", applied), LOG_UINT ("last", self->status.last));
+}
+
+static void s_stop (void *state, context_t *ctx)
+{
+    election_t *self = state;
+    /* A leader that goes in peace doesn't make the others wait for a timeout. */
+    if (self->raft && self->status.soft.role == RAFT_LEADER && !self->failed) {
+        raft_ready_t ready;
+        address_t own = *context_self (ctx);
+        message_t *request = message_new (&leadership_transfer_record, &(leadership_transfer_t){0},
+                                          NULL, &own, &own);
+        election_transfer (self, ctx, request);
+        message_release (&request);
+        while (raft_ready (self->raft, &ready)) {
+            for (size_t i = 0; i < ready.messages.count; i++) {
+                const raft_message_t *message = &ready.messages.items[i];
+                const record_key_t *key = election_key (self, message->to);
+                if (message->type != RAFT_MSG_TIMEOUT_NOW || !key)
+                    continue;
+                consensus_t record = {.type = (uint64_t)message->type, .term = message->term};
+                address_t to = address_remote (key, "election", 0);
+                context_send (ctx, &to, &consensus_record, &record);
+            }
+            raft_ready_clear (&ready);
+        }
+    }
+    election_requests_end (self, ctx);
+    raft_destroy (&self->raft);
+}
+
+/*  ---- messages ------------------------------------------------------------ */
+
+static void s_on_consensus (election_t *self, context_t *ctx, const message_t *message)
+{
+    uint64_t from = election_id (&message->from.node);
+    const record_key_t *key = election_key (self, from);
+    if (!self->raft || message->role != ROLE_MASTER || !key ||
+        memcmp (key, &message->from.node, sizeof (record_key_t)) != 0)
+        return;
+    raft_message_t decoded;
+    raft_tick (self->raft, election_now_ms (ctx));
+    election_decode (message->body, from, self->id, &decoded);
+    raft_step (self->raft, &decoded);
+    raft_entries_free (decoded.entries, decoded.entries_count);
+}
+
+static void s_on_applied (election_t *self, context_t *ctx, const applied_t *applied)
+{
+    if (!self->raft)
+        s_begin (self, ctx, applied->index);
+    else {
+        raft_applied (self->raft, applied->index);
+        election_applied (self, ctx, applied);
+    }
+}
+
+static void s_on_log_durable (election_t *self, const log_durable_t *durable)
+{
+    self->log_full = durable->full;
+    if (self->raft)
+        raft_persisted (self->raft, durable->sequence);
+}
+
+/*  A request of ours failed: one that was passed on, or a write of the log. */
+static void s_on_failure (election_t *self, context_t *ctx, const message_t *message)
+{
+    if (election_relayed (self, ctx, message))
+        return;
+    const failure_t *failure = message->body;
+    nexus_error_t error;
+    nexus_error_set (&error, (nexus_code_t)failure->code, "election: the log wasn't written: %s",
+                     failure->text);
+    self->failed = true;
+    context_fail (ctx, &error);
+}
+
+static void s_subscribe (election_t *self, context_t *ctx, const message_t *message)
+{
+    const leadership_subscribe_t *subscribe = message->body;
+    size_t i = 0;
+    while (i < self->subscribers_count && !address_equal (&self->subscribers[i], &message->from))
+        i++;
+    if (!subscribe->on) {
+        if (i < self->subscribers_count)
+            self->subscribers[i] = self->subscribers[--self->subscribers_count];
+        return;
+    }
+    if (i == ELECTION_SUBSCRIBERS_MAX) {
+        log_warning (context_log (ctx), "too many subscribers",
+                     LOG_TEXT ("from", message->from.actor));
+        return;
+    }
+    self->subscribers[i] = message->from;
+    if (i == self->subscribers_count)
+        self->subscribers_count++;
+    context_send (ctx, &message->from, &leadership_record, &self->told);
+}
+
+static void s_on_local (election_t *self, context_t *ctx, const message_t *message)
+{
+    if (message_body (message, applied))
+        s_on_applied (self, ctx, message->body);
+    else if (message_body (message, log_durable))
+        s_on_log_durable (self, message->body);
+    else if (message_body (message, leadership_subscribe))
+        s_subscribe (self, ctx, message);
+    else if (message_body (message, read_barrier))
+        election_read (self, ctx, message);
+}
+
+static void s_receive (void *state, context_t *ctx, const message_t *message)
+{
+    election_t *self = state;
+    if (self->failed)
+        return;
+    if (message->flags & MESSAGE_REPLY && message_body (message, failure))
+        s_on_failure (self, ctx, message);
+    else if (message_body (message, consensus))
+        s_on_consensus (self, ctx, message);
+    else if (message_body (message, proposed) && message->flags & MESSAGE_REPLY)
+        election_relayed (self, ctx, message);
+    else if (message->role != ROLE_LOCAL && message->role != ROLE_MASTER)
+        return;
+    else if (message_body (message, propose))
+        election_propose (self, ctx, message);
+    else if (message_body (message, leadership_transfer))
+        election_transfer (self, ctx, message);
+    else if (message->role == ROLE_LOCAL)
+        s_on_local (self, ctx, message);
+}
+
+static void s_timer (void *state, context_t *ctx, uint64_t timer, uint64_t data)
+{
+    election_t *self = state;
+    (void)data;
+    if (timer != self->timer)
+        return;
+    self->timer = 0;
+    if (!self->raft && !self->failed) {
+        s_ask_ledger (ctx);
+        s_arm (self, ctx, election_now_ms (ctx) + LEDGER_RETRY_MS);
+    }
+}
+
+/*  ---- the end of a turn --------------------------------------------------- */
+
+typedef struct {
+    context_t *ctx;
+    address_t to;
+} s_sender_t;
+
+static void s_send (void *context, const consensus_t *record)
+{
+    s_sender_t *sender = context;
+    context_send (sender->ctx, &sender->to, &consensus_record, record);
+}
+
+static void s_write (election_t *self, context_t *ctx, const raft_ready_t *ready)
+{
+    log_entry_t *entries = NULL;
+    if (ready->append_count)
+        entries = raft_alloc (ready->append_count * sizeof (log_entry_t));
+    for (size_t i = 0; i < ready->append_count; i++) {
+        const raft_entry_t *entry = &ready->append[i];
+        entries[i] = (log_entry_t){
+            .index = entry->index,
+            .term = entry->term,
+            .type = (uint64_t)entry->type,
+            .data = {raft_blob_data (entry->blob), raft_blob_size (entry->blob)},
+        };
+    }
+    log_append_t append = {
+        .term = ready->hard.term,
+        .vote = ready->hard.vote,
+        .commit = ready->hard.commit,
+        .has_hard_state = true,
+        .truncate_from = ready->truncate_from,
+        .entries = {entries, ready->append_count},
+        .sequence = ready->sequence,
+    };
+    address_t to = address_local (self->args->log.actor, 0);
+    context_request (ctx, &to, &log_append_record, &append, LOG_TIMEOUT_MS);
+    free (entries);
+}
+
+static void s_apply (election_t *self, context_t *ctx, const raft_ready_t *ready)
+{
+    election_committed (self, ctx, ready->committed, ready->committed_count);
+    apply_entry_t *entries = raft_alloc (ready->committed_count * sizeof (apply_entry_t));
+    for (size_t i = 0; i < ready->committed_count; i++) {
+        const raft_entry_t *entry = &ready->committed[i];
+        bool command = entry->type == RAFT_ENTRY_NORMAL;
+        entries[i] = (apply_entry_t){
+            .index = entry->index,
+            .term = entry->term,
+            .command = {command ? raft_blob_data (entry->blob) : NULL,
+                        command ? raft_blob_size (entry->blob) : 0},
+        };
+    }
+    apply_t apply = {.entries = {entries, ready->committed_count}};
+    address_t ledger = address_local ("ledger", 0);
+    context_send (ctx, &ledger, &apply_record, &apply);
+    free (entries);
+}
+
+static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *ready)
+{
+    for (size_t i = 0; i < ready->messages.count; i++) {
+        const record_key_t *key = election_key (self, ready->messages.items[i].to);
+        if (!key)
+            continue;
+        s_sender_t sender = {.ctx = ctx, .to = address_remote (key, "election", 0)};
+        election_encode (&ready->messages.items[i], s_send, &sender);
+    }
+    if (ready->sequence)
+        s_write (self, ctx, ready);
+    if (ready->committed_count)
+        s_apply (self, ctx, ready);
+    if (ready->reads_count)
+        election_reads_answered (self, ctx, ready->reads, ready->reads_count);
+}
+
+static void s_tell (election_t *self, context_t *ctx)
+{
+    const raft_status_t *status = &self->status;
+    const record_key_t *key = election_key (self, status->soft.leader);
+    leadership_t now = {
+        .term = status->hard.term,
+        .leading = status->settled,
+        .commit = status->hard.commit,
+        .last = status->last,
+    };
+    if (key)
+        now.leader = *key;
+    bool changed = now.term != self->told.term || now.leading != self->told.leading ||
+                   memcmp (&now.leader, &self->told.leader, sizeof (record_key_t)) != 0;
+    self->told = now;
+    if (!changed)
+        return;
+    if (key)
+        log_info (context_log (ctx), "leader", LOG_UINT ("term", now.term),
+                  LOG_NODE ("leader", key), LOG_INT ("leading", now.leading));
+    else
+        log_info (context_log (ctx), "no leader", LOG_UINT ("term", now.term));
+    for (size_t i = 0; i < self->subscribers_count; i++)
+        context_send (ctx, &self->subscribers[i], &leadership_record, &now);
+}
+
+static void s_measure (const election_t *self)
+{
+    const raft_status_t *status = &self->status;
+    metric_set (self->term_metric, (double)status->hard.term);
+    metric_set (self->leader_metric, status->soft.role == RAFT_LEADER);
+    metric_set (self->commit_metric, (double)status->hard.commit);
+    metric_set (self->applied_metric, (double)status->applied);
+    metric_set (self->elections_metric, (double)status->elections);
+    metric_set (self->anomalies_metric, (double)status->anomalies);
+    metric_set (self->stalls_metric, (double)status->disk_stalls);
+}
+
+static void s_settle (void *state, context_t *ctx)
+{
+    election_t *self = state;
+    if (!self->raft || self->failed)
+        return;
+    raft_ready_t ready;
+    raft_tick (self->raft, election_now_ms (ctx));
+    raft_status (self->raft, &self->status);
+    election_requests_check (self, ctx);
+    while (raft_ready (self->raft, &ready)) {
+        s_carry_out (self, ctx, &ready);
+        raft_ready_clear (&ready);
+    }
+    raft_status (self->raft, &self->status);
+    election_requests_check (self, ctx);
+    s_tell (self, ctx);
+    s_measure (self);
+    int64_t deadline_ms = raft_deadline_ms (self->raft);
+    if (self->reads_count && self->reads_retry_ms < deadline_ms)
+        deadline_ms = self->reads_retry_ms;
+    s_arm (self, ctx, deadline_ms);
+}
+
+const behaviour_t election_behaviour = {
+    .name = "election",
+    .state_size = sizeof (election_t),
+    .start = s_start,
+    .receive = s_receive,
+    .timer = s_timer,
+    .settle = s_settle,
+    .stop = s_stop,
+};

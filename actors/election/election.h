@@ -1,0 +1,49 @@
+/*  election - the actor through which the masters agree: Raft's core and its messages
+
+    Takes commands of any actor on any master (propose), puts them in order with
+    the other masters' elections (consensus), has them written by the log's actor
+    (log_append), hands what is committed to the ledger (apply), and answers when
+    it is applied. Tells its subscribers who leads.
+
+    Takes: propose, read_barrier, leadership_transfer, leadership_subscribe,
+    consensus (masters only), applied, log_durable, peer_event.
+
+    A proposal on a follower is passed on to the leader. What the answers promise:
+    - proposed, or the command's own failure: it is applied, on a majority's disks;
+    - NEXUS_UNAVAILABLE: it is not in the log and never will be; retry;
+    - NEXUS_DEADLINE: nobody knows (yet).
+
+    The core (raft.h) does no I/O and knows no clock; this does neither, it asks
+    its context; so both run in the simulator as they are.
+
+    If a write of the log fails, so does this actor, and the node has to end with it.
+*/
+#pragma once
+
+#include "actors/election/raft_types.h"
+#include "actors/protocol/cluster.h"
+#include "actors/protocol/consensus.h"
+#include "runtime/behaviour.h"
+
+/*  The log, as this node had it when the actor starts, and for reading: raft_storage_t with
+    what else is stored beside the entries. election_raft_log.h makes one of a raft_log_t. */
+typedef struct {
+    raft_storage_t entries;
+    /*  -1 with the reason if this log can't be trusted. */
+    int (*load) (void *self, raft_hard_state_t *ret_hard, nexus_error_t *error);
+    const char *actor; /* takes log_append */
+} election_log_t;
+
+typedef struct {
+    const record_key_t *masters; /* all of them, this one included */
+    size_t masters_count;        /* at most QUORUM_MEMBERS_MAX */
+    int64_t election_ms;         /* silence after which a master campaigns; up to twice that */
+    int64_t heartbeat_ms;
+    election_log_t log;
+} election_args_t;
+
+/*  "election"; args are an election_args_t. */
+extern const behaviour_t election_behaviour;
+
+/*  The number that stands for a master in Raft: the first 8 bytes of its key. */
+uint64_t election_id (const record_key_t *key);

@@ -1,0 +1,93 @@
+/*  election_private - the inside of the election, shared by its files
+
+    election.c            the behaviour: life, messages, timers, the ready loop
+    election_requests.c   those who wait: proposals, reads, transfers
+    election_wire.c       messages as records
+*/
+#pragma once
+
+#include "actors/election/election.h"
+#include "actors/election/raft.h"
+
+enum { ELECTION_SUBSCRIBERS_MAX = 16 };
+
+/*  Those who wait at once, at most; more are refused. */
+enum { ELECTION_WAITING_MAX = 65536 };
+
+/*  A proposal in this master's log: it is decided when its index is committed. */
+typedef struct {
+    uint64_t index;
+    uint64_t term;
+    message_t *request;
+} election_proposal_t;
+
+/*  A request that was passed on to the leader. */
+typedef struct {
+    uint64_t correlation;
+    message_t *request;
+} election_relay_t;
+
+/*  A read that waits, first for its index, then for the ledger. */
+typedef struct {
+    uint64_t id;
+    uint64_t index;
+    bool confirmed;
+    message_t *request;
+} election_read_t;
+
+typedef struct {
+    const election_args_t *args;
+    uint64_t id;
+    uint64_t ids[QUORUM_MEMBERS_MAX]; /* of args->masters */
+    raft_t *raft;                     /* NULL until the ledger has said where it stands */
+    raft_hard_state_t hard;
+    raft_status_t status; /* as it was when the last turn ended */
+    uint64_t timer;       /* 0: none */
+    int64_t timer_ms;
+    bool log_full;
+    bool failed;
+
+    election_proposal_t *proposals; /* as they came */
+    size_t proposals_count;
+    size_t proposals_room;
+    election_relay_t *relays;
+    size_t relays_count;
+    size_t relays_room;
+    election_read_t *reads;
+    size_t reads_count;
+    size_t reads_room;
+    uint64_t read_id; /* the last one; never used again */
+    int64_t reads_retry_ms;
+    message_t *transfer; /* the request in progress, or NULL */
+
+    address_t subscribers[ELECTION_SUBSCRIBERS_MAX];
+    size_t subscribers_count;
+    leadership_t told;
+
+    metric_t *term_metric, *leader_metric, *commit_metric, *applied_metric;
+    metric_t *elections_metric, *anomalies_metric, *proposals_metric, *refused_metric;
+    metric_t *stalls_metric;
+} election_t;
+
+int64_t election_now_ms (context_t *ctx);
+/*  NULL if it is no master's. */
+const record_key_t *election_key (const election_t *self, uint64_t id);
+
+/*  election_requests.c */
+void election_propose (election_t *self, context_t *ctx, const message_t *message);
+void election_read (election_t *self, context_t *ctx, const message_t *message);
+void election_transfer (election_t *self, context_t *ctx, const message_t *message);
+/*  The leader's answer to what was passed on. False if it was something else. */
+bool election_relayed (election_t *self, context_t *ctx, const message_t *reply);
+/*  These entries are committed: proposals that lost their place to others are refused. */
+void election_committed (election_t *self, context_t *ctx, const raft_entry_t *entries,
+                         size_t count);
+/*  The ledger has applied them. */
+void election_applied (election_t *self, context_t *ctx, const applied_t *applied);
+void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
+                              size_t count);
+/*  Once a turn: reads whose answer is late are asked again, a transfer that is over is
+    answered. */
+void election_requests_check (election_t *self, context_t *ctx);
+/*  This actor ends: nobody is left waiting for nothing. */
+void election_requests_end (election_t *self, context_t *ctx);

@@ -1,0 +1,17 @@
+/*  consensus - the tables of the elections' messages */
+#include "actors/protocol/consensus.h"
+
+/* clang-format off */
+#define RECORD_SELF consensus_entry_t
+RECORD_DEFINE (consensus_entry, 0, 0, "An entry of the replicated log.", CONSENSUS_ENTRY)
+#undef RECORD_SELF
+#define RECORD_SELF consensus_t
+RECORD_DEFINE (consensus, 130, 0, "A message of Raft.", CONSENSUS)
+#undef RECORD_SELF
+#define RECORD_SELF read_barrier_t
+RECORD_DEFINE (read_barrier, 131, 0, "Tell me when I may read.", READ_BARRIER)
+#undef RECORD_SELF
+#define RECORD_SELF leadership_transfer_t
+RECORD_DEFINE (leadership_transfer, 132, 0, "Let somebody else lead.", LEADERSHIP_TRANSFER)
+#undef RECORD_SELF
+/* clang-format on */

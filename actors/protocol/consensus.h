@@ -1,0 +1,46 @@
+/*  consensus - what the elections of the masters tell each other
+
+    Raft's messages, and two requests of other actors to the election. Ids: 130-139.
+*/
+#pragma once
+
+#include "runtime/message.h"
+
+/* clang-format off */
+
+#define CONSENSUS_ENTRY(F) \
+    F (UINT, index, _, .doc = "Its place in the log.") \
+    F (UINT, term, _, .doc = "The term that it was proposed in.") \
+    F (UINT, type, _, .max = 1, .doc = "0: a command, or without data a leader's no-op; 1: a change of the configuration.") \
+    F (BYTES, data, _, .max = 1048576, .doc = "The command.")
+RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
+
+/*  From "election" to "election" of another master. */
+#define CONSENSUS(F) \
+    F (UINT, type, _, .min = 1, .max = 12, .doc = "1 MsgApp, 2 MsgAppResp, 3 MsgHeartbeat, 4 MsgHeartbeatResp, 5 MsgVote, 6 MsgVoteResp, 7 MsgPreVote, 8 MsgPreVoteResp, 9 MsgTimeoutNow, 10 MsgTransferLeader, 11 MsgReadIndex, 12 MsgReadIndexResp.") \
+    F (UINT, term, _, .doc = "The sender's term; of a MsgPreVote and its grant, the one after it.") \
+    F (UINT, index, _, .doc = "MsgApp: the entry before entries. MsgAppResp: all is on disk up to here; if rejected, the index that was asked about. MsgVote, MsgPreVote: the candidate's last entry. MsgReadIndexResp: what to wait for.") \
+    F (UINT, log_term, _, .doc = "The term of the entry at index; of a rejection, at reject_hint.") \
+    F (UINT, commit, _, .doc = "MsgApp, MsgHeartbeat: the leader's commit index.") \
+    F (UINT, reject_hint, _, .doc = "MsgAppResp: the logs may agree up to here.") \
+    F (UINT, context, _, .doc = "MsgHeartbeat and its answer: the round. MsgReadIndex and its answer: the request's number.") \
+    F (BOOL, reject, _, .doc = "Answers: no.") \
+    F (BOOL, force, _, .doc = "MsgVote: the leader asked for it.") \
+    F (RECORDS, entries, consensus_entry, .max = 1024, .doc = "MsgApp: ascending, without gaps.")
+RECORD_DECLARE (consensus, CONSENSUS)
+
+/*  To "election" on any master, as a request: wait until the ledger of this master
+    has everything that was committed in the cluster when the request came; what is
+    then read from it is linearizable. The reply is a done record whose value is the
+    applied index, or a failure (NEXUS_UNAVAILABLE, NEXUS_DEADLINE). */
+#define READ_BARRIER(F) \
+    F (UINT, index, _, .doc = "And at least up to this index.")
+RECORD_DECLARE (read_barrier, READ_BARRIER)
+
+/*  To "election" on the leader, as a request: hand leadership over. The reply is a
+    done record whose value is the new term, or a failure. */
+#define LEADERSHIP_TRANSFER(F) \
+    F (KEY, to, _, .doc = "The master that shall lead; zero: the one that is furthest.")
+RECORD_DECLARE (leadership_transfer, LEADERSHIP_TRANSFER)
+
+/* clang-format on */
