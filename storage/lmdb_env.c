@@ -1,6 +1,7 @@
 #include "storage/lmdb_env.h"
 
 #include "storage/file_error.h"
+#include "storage/lmdb_check.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -149,6 +150,15 @@ static int extend_file (lmdb_env_t *self)
     return file.st_size < size && ftruncate (fd, size) != 0 ? errno : 0;
 }
 
+/*  Before LMDB believes it. */
+static int check_file (const lmdb_env_t *self, size_t map_size, nexus_error_t *error)
+{
+    char path[PATH_MAX];
+    if (snprintf (path, sizeof path, "%s/data.mdb", self->dir) >= (int)sizeof path)
+        return lmdb_env_error (self, ENAMETOOLONG, "open it", error);
+    return lmdb_check (path, map_size, error);
+}
+
 static int open_env (lmdb_env_t *self, size_t map_size, unsigned flags, unsigned tables_max)
 {
     size_t page = (size_t)sysconf (_SC_PAGESIZE);
@@ -179,6 +189,8 @@ int lmdb_env_open (lmdb_env_t *self, const char *dir, size_t map_size, unsigned 
     int rc = prepare_dir (&env, error);
     if (rc == 0)
         rc = take_lock (&env, error);
+    if (rc == 0)
+        rc = check_file (&env, map_size, error);
     if (rc == 0) {
         int code = open_env (&env, map_size, flags, tables_max);
         if (code)
