@@ -163,15 +163,25 @@ typedef struct {
     const char *text;
 } nexus_node_t;
 
+/*  Makes a node's key file, or reads the one that is there; hex (may be NULL) gets its public key as 64
+    hex digits, as configurations of other nodes name it. */
+NEXUS_EXPORT int nexus_key_file (const char *path, char hex[65], nexus_error_t *error);
+
+/*  Makes the file of a cluster's root key, or checks the one that is there. Every master needs it. */
+NEXUS_EXPORT int nexus_root_file (const char *path, nexus_error_t *error);
+
 struct _zsock_t;
 
 /*  A master / a worker as a CZMQ actor: zactor_new (nexus_master, &node). zactor_new
     returns when it runs or has failed to start; it keeps nothing of args.
     Commands on the actor (strings, in one message):
-        "STATUS"                 -> "OK", JSON  |  "ERROR", text
-        "SUBMIT", job file text  -> "OK", job id  |  "ERROR", text        (master)
-        "WAIT", job id, milliseconds -> "OK", phase ("succeeded" ...)  |  "ERROR", text   (master)
-        "LOGS", job id, rank     -> "OK", text  |  "ERROR", text          (master)
+        "STARTED"                     -> "OK", "0 "  |  "ERROR", nexus_code_t, blank, reason
+        "STATUS"                      -> "OK", JSON
+        "TOKEN", site, uses           -> "OK", join token                 (master)
+        "SUBMIT", job file's text     -> "OK", job id                     (master)
+        "WAIT", job id, milliseconds  -> "OK", phase ("succeeded" ...)    (master)
+        "LOGS", job id, rank          -> "OK", what it has written        (master)
+    or "ERROR" and the reason.
     A node that failed to start answers every command with "ERROR" and the reason.
     zactor_destroy stops the node: tasks are stopped, everything is closed. */
 NEXUS_EXPORT void nexus_master (struct _zsock_t *pipe, void *args);

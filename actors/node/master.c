@@ -1,0 +1,245 @@
+/*  master - a whole master: its files, its world, its actors */
+#include "actors/node/master.h"
+
+#include "actors/election/election.h"
+#include "actors/election/election_raft_log.h"
+#include "actors/gateway/gateway.h"
+#include "actors/gateway/http.h"
+#include "actors/ledger/ledger.h"
+#include "actors/protocol/catalog.h"
+#include "actors/registry/registry.h"
+#include "actors/scheduler/scheduler.h"
+#include "runtime/supervisor.h"
+#include "storage/raft_log_actor.h"
+#include "transport/zap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_MAP_SIZE    ((size_t) 16 << 30)
+#define LEDGER_MAP_SIZE ((size_t) 16 << 30)
+#define DOMAIN          "control"
+
+enum { MASTERS_MAX = 9 };
+
+struct master_node {
+    const master_config_t *config;
+    arena_t arena;
+    int lock;
+    keypair_t key;
+    cluster_root_t root;
+    raft_log_t *raft_log;
+    tables_t *tables;
+    keyring_t *keyring;
+    runtime_t *runtime;
+    zactor_t *host;
+
+    record_key_t keys[MASTERS_MAX];
+    master_t masters[MASTERS_MAX];
+    link_dial_t dials[MASTERS_MAX];
+    const char *dial_endpoints[MASTERS_MAX];
+    zap_config_t zap;
+    link_config_t link;
+    ledger_args_t ledger;
+    election_args_t election;
+    registry_args_t registry;
+    scheduler_args_t scheduler;
+    gateway_args_t gateway;
+    http_args_t http;
+    child_t services[4];
+    supervisor_spec_t supervisor;
+    child_t children[6];
+    node_args_t node;
+};
+
+static char *path_in (master_node_t *self, const char *name)
+{
+    return arena_printf (&self->arena, "%s/%s", self->config->dir, name);
+}
+
+/*  Who we are among the masters: name and key must agree with the configuration. */
+static int find_self (const master_node_t *self, size_t *ret_index, nexus_error_t *error)
+{
+    const master_config_t *config = self->config;
+    char hex[65];
+    key_to_hex (&self->key.public_key, hex);
+    for (size_t i = 0; i < config->masters.count; i++) {
+        if (strcmp (config->masters.items[i].name, config->name))
+            continue;
+        if (memcmp (&config->masters.items[i].key, &self->key.public_key, sizeof (record_key_t)))
+            return nexus_error_set (error, NEXUS_INVALID,
+                                    "masters[%zu].key: %s/node.key has the public key %s, the "
+                                    "configuration says otherwise", i, config->dir, hex);
+        *ret_index = i;
+        return 0;
+    }
+    return nexus_error_set (error, NEXUS_INVALID,
+                            "masters: \"%s\" is not among them; add it with the key %s",
+                            config->name, hex);
+}
+
+static int open_files (master_node_t *self, nexus_error_t *error)
+{
+    const master_config_t *config = self->config;
+    self->lock = node_dir_take (config->dir, error);
+    if (self->lock < 0 || keypair_load_or_generate (&self->key, path_in (self, "node.key"), error) ||
+        cluster_root_load (&self->root, config->root, error))
+        return -1;
+    self->raft_log = raft_log_open (path_in (self, "log"), LOG_MAP_SIZE, error);
+    if (!self->raft_log)
+        return -1;
+    self->tables = tables_open (path_in (self, "ledger"), LEDGER_MAP_SIZE, ledger_table_names,
+                                LEDGER_TABLES, error);
+    return self->tables ? 0 : -1;
+}
+
+static void know_masters (master_node_t *self)
+{
+    const master_config_t *config = self->config;
+    for (size_t i = 0; i < config->masters.count; i++) {
+        const peer_config_t *peer = &config->masters.items[i];
+        self->keys[i] = peer->key;
+        self->masters[i] = (master_t){ .key = peer->key, .name = peer->name,
+                                       .endpoint = peer->endpoint, .api = peer->api };
+        if (!memcmp (&peer->key, &self->key.public_key, sizeof (record_key_t)))
+            continue;
+        self->dial_endpoints[self->node.dial_count] = peer->endpoint;
+        self->dials[self->node.dial_count] =
+            (link_dial_t){ .node = peer->key, .role = ROLE_MASTER, .name = peer->name,
+                           .endpoints = { &self->dial_endpoints[self->node.dial_count], 1 } };
+        self->node.dial_count++;
+    }
+}
+
+/*  Fills the arguments of all actors, and who starts whom. */
+static void compose (master_node_t *self, size_t me)
+{
+    const master_config_t *config = self->config;
+    self->zap = (zap_config_t){ .keyring = self->keyring };
+    self->link = (link_config_t){ .name = config->name, .key = &self->key,
+                                  .endpoints = &config->bind, .endpoint_count = 1,
+                                  .domain = DOMAIN, .keyring = self->keyring,
+                                  .catalog = &protocol_catalog };
+    self->ledger = (ledger_args_t){ .tables = self->tables };
+    self->election = (election_args_t){ .masters = self->keys,
+                                        .masters_count = config->masters.count,
+                                        .election_ms = (int64_t) config->election_ms,
+                                        .heartbeat_ms = (int64_t) config->heartbeat_ms,
+                                        .log = election_raft_log (self->raft_log) };
+    self->registry = (registry_args_t){ .tables = self->tables, .keyring = self->keyring,
+                                        .domain = DOMAIN, .root = &self->root,
+                                        .self = self->masters[me], .masters = self->keys,
+                                        .master_count = config->masters.count,
+                                        .lost_after_ms = (int64_t) config->lost_after_ms };
+    self->scheduler = (scheduler_args_t){ .tables = self->tables };
+    self->gateway = (gateway_args_t){ .tables = self->tables, .name = config->name,
+                                      .masters = self->masters,
+                                      .master_count = config->masters.count };
+    self->http = (http_args_t){ .config = &config->api, .dir = config->dir };
+
+    const child_t services[] = {
+        { .behaviour = &registry_behaviour, .name = "registry", .args = &self->registry },
+        { .behaviour = &scheduler_behaviour, .name = "scheduler", .args = &self->scheduler },
+        { .behaviour = &gateway_behaviour, .name = "gateway", .args = &self->gateway },
+        { .behaviour = &http_behaviour, .name = "http", .args = &self->http },
+    };
+    memcpy (self->services, services, sizeof (services));
+    for (size_t i = 0; i < 4; i++)
+        self->services[i].thread = true;
+    self->supervisor = (supervisor_spec_t){ .strategy = SUPERVISE_ONE_FOR_ONE, .intensity = 5,
+                                            .period_ms = 10000, .children = self->services,
+                                            .count = 4 };
+    const child_t children[] = {
+        { .behaviour = &zap_behaviour, .name = "zap", .args = &self->zap },
+        { .behaviour = &link_behaviour, .name = "link", .args = &self->link },
+        { .behaviour = &raft_log_actor, .name = "raft_log", .args = self->raft_log },
+        { .behaviour = &ledger_behaviour, .name = "ledger", .args = &self->ledger },
+        { .behaviour = &election_behaviour, .name = "election", .args = &self->election },
+        { .behaviour = &supervisor_behaviour, .name = "services", .args = &self->supervisor },
+    };
+    memcpy (self->children, children, sizeof (children));
+    for (size_t i = 0; i < 5; i++)
+        self->children[i].thread = true;
+    self->node.children = self->children;
+    self->node.count = sizeof (children) / sizeof (children[0]);
+    self->node.dials = self->dials;
+}
+
+/*  Masters know each other before anything is applied: otherwise a new cluster
+    could not begin. */
+static int admit_masters (master_node_t *self, nexus_error_t *error)
+{
+    keyring_entry_t entries[MASTERS_MAX] = { { .role = ROLE_NONE } };
+    for (size_t i = 0; i < self->config->masters.count; i++) {
+        entries[i] = (keyring_entry_t){ .key = self->keys[i], .role = ROLE_MASTER };
+        strncpy (entries[i].name, self->masters[i].name, sizeof (entries[i].name) - 1);
+    }
+    return keyring_replace (self->keyring, DOMAIN, entries, self->config->masters.count, error);
+}
+
+static int start (master_node_t *self, log_t *log, nexus_error_t *error)
+{
+    size_t me = 0;
+    if (open_files (self, error) || find_self (self, &me, error))
+        return -1;
+    know_masters (self);
+    self->keyring = keyring_new ();
+    self->runtime = runtime_new (&(runtime_config_t){ .name = self->config->name,
+                                                      .key = self->key.public_key, .log = log },
+                                 error);
+    if (!self->runtime || admit_masters (self, error))
+        return -1;
+    runtime_route (self->runtime, false, "link");
+    compose (self, me);
+    self->host = host_new (self->runtime,
+                           &(child_t){ .behaviour = &node_behaviour, .name = "node",
+                                       .args = &self->node },
+                           error);
+    return self->host ? 0 : -1;
+}
+
+master_node_t *master_node_new (const master_config_t *config, log_t *log, nexus_error_t *error)
+{
+    master_node_t *self = calloc (1, sizeof (*self));
+    if (!self) {
+        nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a master");
+        return NULL;
+    }
+    self->config = config;
+    self->lock = -1;
+    arena_init (&self->arena, 0, NULL, 0);
+    if (start (self, log, error))
+        master_node_destroy (&self);
+    return self;
+}
+
+void master_node_destroy (master_node_t **self_p)
+{
+    master_node_t *self = *self_p;
+    if (!self)
+        return;
+    *self_p = NULL;
+    zactor_destroy (&self->host);
+    runtime_destroy (&self->runtime);
+    if (self->keyring)
+        keyring_release (&self->keyring);
+    tables_close (&self->tables);
+    raft_log_close (&self->raft_log);
+    cluster_root_wipe (&self->root);
+    keypair_wipe (&self->key);
+    if (self->lock >= 0)
+        close (self->lock);
+    arena_reset (&self->arena);
+    free (self);
+}
+
+runtime_t *master_node_runtime (master_node_t *self)
+{
+    return self->runtime;
+}
+
+zsock_t *master_node_pipe (master_node_t *self)
+{
+    return zactor_sock (self->host);
+}

@@ -1,0 +1,248 @@
+/*  worker - a whole worker: its files, its world, its actors */
+#include "actors/node/worker.h"
+
+#include "actors/agent/agent.h"
+#include "actors/aggregator/aggregator.h"
+#include "actors/executor/executor.h"
+#include "actors/executor/logs.h"
+#include "actors/executor/process.h"
+#include "actors/node/join.h"
+#include "actors/protocol/catalog.h"
+#include "runtime/supervisor.h"
+#include "transport/zap.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONTROL_DOMAIN "control"
+#define LANE_DOMAIN    "lane"
+
+enum {
+    MASTERS_MAX = 9,
+    SOCKET_PATH_MAX = 100, /* of a Unix socket: 107 and some room */
+    STATUS_TIMEOUT_MS = 5000
+};
+
+struct worker_node {
+    const worker_config_t *config;
+    arena_t arena;
+    int lock;
+    keypair_t key;
+    keyring_t *keyring;
+    runtime_t *runtime;
+    zactor_t *links;    /* first up, last down: zap, link, lane */
+    zactor_t *services;
+
+    record_key_t masters[MASTERS_MAX];
+    link_dial_t dials[MASTERS_MAX];
+    const char *dial_endpoints[MASTERS_MAX];
+    const char *agent_endpoint;
+    char program_dir[PATH_MAX];
+    zap_config_t zap;
+    link_config_t link, lane;
+    child_t link_children[3];
+    node_args_t link_node;
+
+    agent_args_t agent;
+    aggregator_args_t aggregator;
+    process_args_t process;
+    logs_args_t logs;
+    child_t service_children[5];
+    node_args_t service_node;
+};
+
+static double load_average (void)
+{
+    double load = 0;
+    return getloadavg (&load, 1) == 1 ? load : 0;
+}
+
+static const char *path_in (worker_node_t *self, const char *name)
+{
+    return arena_printf (&self->arena, "%s/%s", self->config->dir, name);
+}
+
+/*  ---- links ------------------------------------------------------------------------ */
+
+static void compose_links (worker_node_t *self)
+{
+    const worker_config_t *config = self->config;
+    for (size_t i = 0; i < config->masters.count; i++) {
+        const peer_config_t *peer = &config->masters.items[i];
+        self->masters[i] = peer->key;
+        self->dial_endpoints[i] = peer->endpoint;
+        self->dials[i] = (link_dial_t){ .node = peer->key, .role = ROLE_MASTER, .name = peer->name,
+                                        .endpoints = { &self->dial_endpoints[i], 1 } };
+    }
+    /*  Tasks reach the agent over a Unix socket in our directory, or, where the path is
+        too long for one, in Linux's abstract namespace; CURVE guards both. */
+    const char *path = path_in (self, "agent.sock");
+    char hex[65];
+    key_to_hex (&self->key.public_key, hex);
+    self->agent_endpoint = strlen (path) <= SOCKET_PATH_MAX
+                               ? arena_printf (&self->arena, "ipc://%s", path)
+                               : arena_printf (&self->arena, "ipc://@nexus-%.16s", hex);
+    self->zap = (zap_config_t){ .keyring = self->keyring };
+    self->link = (link_config_t){ .name = config->name, .key = &self->key,
+                                  .endpoints = &self->agent_endpoint, .endpoint_count = 1,
+                                  .domain = CONTROL_DOMAIN, .keyring = self->keyring,
+                                  .catalog = &protocol_catalog };
+    self->lane = (link_config_t){ .name = config->name, .key = &self->key,
+                                  .endpoints = &config->lane.bind,
+                                  .endpoint_count = config->lane.bind && *config->lane.bind,
+                                  .domain = LANE_DOMAIN, .keyring = self->keyring,
+                                  .catalog = &protocol_catalog, .data = true };
+    const child_t children[] = {
+        { .behaviour = &zap_behaviour, .name = "zap", .args = &self->zap, .thread = true },
+        { .behaviour = &link_behaviour, .name = "link", .args = &self->link, .thread = true },
+        { .behaviour = &link_behaviour, .name = "lane", .args = &self->lane, .thread = true },
+    };
+    memcpy (self->link_children, children, sizeof (children));
+    self->link_node = (node_args_t){ .children = self->link_children, .count = 3,
+                                     .dials = self->dials, .dial_count = config->masters.count };
+}
+
+/*  The endpoint that others reach the data lane at: as configured, or as bound. */
+static int lane_endpoint (worker_node_t *self, const char **ret_endpoint, nexus_error_t *error)
+{
+    const lane_config_t *lane = &self->config->lane;
+    *ret_endpoint = lane->advertise && *lane->advertise ? lane->advertise : "";
+    if (!lane->bind || !*lane->bind || **ret_endpoint)
+        return 0;
+    address_t to = address_local ("lane", 0);
+    message_t *reply = runtime_call (self->runtime, &to, &link_status_record, &(link_status_t){ .peers = 0 },
+                                     STATUS_TIMEOUT_MS, error);
+    const link_status_t *status = reply ? message_body (reply, link_status) : NULL;
+    int rc = 0;
+    if (!status || !status->endpoints.count)
+        rc = reply ? nexus_error_set (error, NEXUS_INVALID, "lane.bind: nothing is bound") : -1;
+    else if (strstr (status->endpoints.items[0], "//0.0.0.0:") ||
+             strstr (status->endpoints.items[0], "//[::]:"))
+        rc = nexus_error_set (error, NEXUS_INVALID,
+                              "lane.advertise: needed, because lane.bind (%s) is no address that "
+                              "others can connect to", lane->bind);
+    else
+        *ret_endpoint = arena_strdup (&self->arena, status->endpoints.items[0]);
+    if (reply)
+        message_release (&reply);
+    return rc;
+}
+
+/*  ---- services ------------------------------------------------------------------------ */
+
+static int compose_services (worker_node_t *self, nexus_error_t *error)
+{
+    const worker_config_t *config = self->config;
+    const char *lane;
+    if (lane_endpoint (self, &lane, error))
+        return -1;
+    self->agent = (agent_args_t){ .masters = self->masters, .master_count = config->masters.count,
+                                  .heartbeat_ms = (int64_t) config->heartbeat_ms,
+                                  .load = load_average };
+    self->agent.self = (heartbeat_t){ .name = config->name, .site = config->site,
+                                      .resources = config->resources, .lane = lane,
+                                      .labels = config->labels };
+    if (self->agent.self.resources.cpu <= 0)
+        self->agent.self.resources.cpu = (double) sysconf (_SC_NPROCESSORS_ONLN);
+    if (!self->agent.self.resources.memory)
+        self->agent.self.resources.memory = (uint64_t) sysconf (_SC_PHYS_PAGES) *
+                                            (uint64_t) sysconf (_SC_PAGESIZE);
+    /*  What is installed beside the program is on its tasks' PATH. */
+    ssize_t size = readlink ("/proc/self/exe", self->program_dir, sizeof (self->program_dir) - 1);
+    char *slash = size > 0 ? strrchr (self->program_dir, '/') : NULL;
+    if (slash)
+        *slash = 0;
+    self->aggregator = (aggregator_args_t){ .keyring = self->keyring, .domain = LANE_DOMAIN };
+    self->process = (process_args_t){ .dir = config->dir, .path = slash ? self->program_dir : NULL,
+                                      .endpoint = self->agent_endpoint,
+                                      .key = self->key.public_key, .keyring = self->keyring,
+                                      .domain = CONTROL_DOMAIN };
+    self->logs = (logs_args_t){ .dir = path_in (self, "logs") };
+    const child_t children[] = {
+        { .behaviour = &agent_behaviour, .name = "agent", .args = &self->agent, .thread = true },
+        { .behaviour = &logs_behaviour, .name = "logs", .args = &self->logs, .thread = true },
+        { .behaviour = &process_behaviour, .name = "process", .args = &self->process, .thread = true },
+        { .behaviour = &executor_behaviour, .name = "executor", .thread = true },
+        { .behaviour = &aggregator_behaviour, .name = "aggregator", .args = &self->aggregator,
+          .thread = true },
+    };
+    memcpy (self->service_children, children, sizeof (children));
+    self->service_node = (node_args_t){ .children = self->service_children, .count = 5 };
+    return 0;
+}
+
+/*  ---- the whole -------------------------------------------------------------------------- */
+
+static int start (worker_node_t *self, log_t *log, nexus_error_t *error)
+{
+    const worker_config_t *config = self->config;
+    self->lock = node_dir_take (config->dir, error);
+    if (self->lock < 0 || keypair_load_or_generate (&self->key, path_in (self, "node.key"), error) ||
+        node_join (config, &self->key, path_in (self, "membership"), log, error))
+        return -1;
+    self->keyring = keyring_new ();
+    self->runtime = runtime_new (&(runtime_config_t){ .name = config->name,
+                                                      .key = self->key.public_key, .log = log },
+                                 error);
+    if (!self->runtime)
+        return -1;
+    runtime_route (self->runtime, false, "link");
+    runtime_route (self->runtime, true, "lane");
+    compose_links (self);
+    self->links = host_new (self->runtime,
+                            &(child_t){ .behaviour = &node_behaviour, .name = "links",
+                                        .args = &self->link_node }, error);
+    if (!self->links || compose_services (self, error))
+        return -1;
+    self->services = host_new (self->runtime,
+                               &(child_t){ .behaviour = &node_behaviour, .name = "services",
+                                           .args = &self->service_node }, error);
+    return self->services ? 0 : -1;
+}
+
+worker_node_t *worker_node_new (const worker_config_t *config, log_t *log, nexus_error_t *error)
+{
+    worker_node_t *self = calloc (1, sizeof (*self));
+    if (!self) {
+        nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a worker");
+        return NULL;
+    }
+    self->config = config;
+    self->lock = -1;
+    arena_init (&self->arena, 0, NULL, 0);
+    if (start (self, log, error))
+        worker_node_destroy (&self);
+    return self;
+}
+
+void worker_node_destroy (worker_node_t **self_p)
+{
+    worker_node_t *self = *self_p;
+    if (!self)
+        return;
+    *self_p = NULL;
+    zactor_destroy (&self->services);
+    zactor_destroy (&self->links);
+    runtime_destroy (&self->runtime);
+    if (self->keyring)
+        keyring_release (&self->keyring);
+    keypair_wipe (&self->key);
+    if (self->lock >= 0)
+        close (self->lock);
+    arena_reset (&self->arena);
+    free (self);
+}
+
+runtime_t *worker_node_runtime (worker_node_t *self)
+{
+    return self->runtime;
+}
+
+void worker_node_pipes (worker_node_t *self, zsock_t *ret_pipes[2])
+{
+    ret_pipes[0] = zactor_sock (self->services);
+    ret_pipes[1] = zactor_sock (self->links);
+}

@@ -1,0 +1,41 @@
+/*  catalog - every kind that nodes send each other, and who may send it */
+#include "actors/protocol/catalog.h"
+
+#include "actors/protocol/cluster.h"
+#include "actors/protocol/consensus.h"
+#include "actors/protocol/data.h"
+#include "actors/protocol/http.h"
+
+enum {
+    MASTER = ROLE_BIT (ROLE_MASTER),
+    WORKER = ROLE_BIT (ROLE_WORKER),
+    TASK = ROLE_BIT (ROLE_TASK),
+    JOINER = ROLE_BIT (ROLE_JOINER)
+};
+
+/*  Ascending by id. failure and done answer whoever asked. */
+static const catalog_entry_t entries[] = {
+    { &failure_record, MASTER | WORKER },
+    { &done_record, MASTER | WORKER },
+    { &chunk_push_record, TASK },
+    { &chunk_result_record, WORKER },
+    { &propose_record, MASTER },
+    { &proposed_record, MASTER },
+    { &enrol_record, JOINER },
+    { &enrolled_record, MASTER },
+    { &heartbeat_record, WORKER },
+    { &worker_report_record, WORKER },
+    { &metrics_stored_record, MASTER },
+    { &group_view_record, WORKER },
+    { &assignment_record, MASTER },
+    { &log_read_record, MASTER },
+    { &log_chunk_record, WORKER },
+    { &task_join_record, TASK },
+    { &task_metrics_record, TASK },
+    { &task_stop_record, WORKER },
+    { &gateway_probe_record, MASTER },
+    { &gateway_state_record, MASTER },
+    { &consensus_record, MASTER },
+};
+
+const catalog_t protocol_catalog = { entries, sizeof (entries) / sizeof (entries[0]) };
