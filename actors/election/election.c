@@ -3,6 +3,7 @@
 
 #include "actors/election/election_wire.h"
 #include "storage/raft_log_actor.h"
+#include "transport/link.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -114,6 +115,9 @@ static int s_start (void *state, context_t *ctx, const void *args, nexus_error_t
         return -1;
     s_make_metrics (self, context_metrics (ctx));
     self->read_id = context_random (ctx); /* answers to an earlier life mean nothing */
+    address_t link = address_local ("link", 0);
+    if (self->args->masters_count > 1)
+        context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){0});
     s_ask_ledger (ctx);
     s_arm (self, ctx, election_now_ms (ctx) + LEDGER_RETRY_MS);
     return 0;
@@ -144,6 +148,9 @@ static void s_begin (election_t *self, context_t *ctx, uint64_t applied)
         context_fail (ctx, &error);
         return;
     }
+    /* Alone, there is nobody to wait for. */
+    if (self->args->masters_count == 1)
+        raft_campaign (self->raft);
     raft_status (self->raft, &self->status);
     log_info (context_log (ctx), "election begins", LOG_UINT ("term", self->status.hard.term),
               LOG_UINT ("applied", applied), LOG_UINT ("last", self->status.last));
@@ -245,6 +252,13 @@ static void s_subscribe (election_t *self, context_t *ctx, const message_t *mess
     context_send (ctx, &message->from, &leadership_record, &self->told);
 }
 
+/*  What was on its way over a connection that broke is lost: don't count on it. */
+static void s_on_peer_event (election_t *self, const peer_event_t *event)
+{
+    if (self->raft && !event->up && event->role == ROLE_MASTER)
+        raft_unreachable (self->raft, election_id (&event->node));
+}
+
 static void s_on_local (election_t *self, context_t *ctx, const message_t *message)
 {
     if (message_body (message, applied))
@@ -255,6 +269,8 @@ static void s_on_local (election_t *self, context_t *ctx, const message_t *messa
         s_subscribe (self, ctx, message);
     else if (message_body (message, read_barrier))
         election_read (self, ctx, message);
+    else if (message_body (message, peer_event))
+        s_on_peer_event (self, message->body);
 }
 
 static void s_receive (void *state, context_t *ctx, const message_t *message)

@@ -27,9 +27,10 @@ typedef struct {
     message_t *request;
 } election_relay_t;
 
-/*  A read that waits, first for its index, then for the ledger. */
+/*  A read that waits, first for its index, then for the ledger. All that come in one turn ask
+    Raft together, under one number. */
 typedef struct {
-    uint64_t id;
+    uint64_t id; /* 0: not asked yet */
     uint64_t index;
     bool confirmed;
     message_t *request;
@@ -86,8 +87,8 @@ void election_committed (election_t *self, context_t *ctx, const raft_entry_t *e
 void election_applied (election_t *self, context_t *ctx, const applied_t *applied);
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
                               size_t count);
-/*  Once a turn: reads whose answer is late are asked again, a transfer that is over is
-    answered. */
+/*  Before and after the core's work of a turn: new reads are asked, and those again whose answer
+    is late; a transfer that is over is answered. */
 void election_requests_check (election_t *self, context_t *ctx);
 /*  This actor ends: nobody is left waiting for nothing. */
 void election_requests_end (election_t *self, context_t *ctx);

@@ -193,11 +193,6 @@ void election_applied (election_t *self, context_t *ctx, const applied_t *applie
 
 /*  ---- reads --------------------------------------------------------------- */
 
-static int64_t s_retry_after_ms (const election_t *self)
-{
-    return 2 * self->args->heartbeat_ms;
-}
-
 void election_read (election_t *self, context_t *ctx, const message_t *message)
 {
     if (!s_room (&self->reads, self->reads_count, &self->reads_room, sizeof (election_read_t))) {
@@ -206,15 +201,8 @@ void election_read (election_t *self, context_t *ctx, const message_t *message)
         return;
     }
     const read_barrier_t *barrier = message->body;
-    if (self->reads_count == 0)
-        self->reads_retry_ms = election_now_ms (ctx) + s_retry_after_ms (self);
-    self->reads[self->reads_count++] =
-        (election_read_t){.id = ++self->read_id,
-                          .index = barrier->index,
-                          .request = message_retain ((message_t *)message)};
-    /* Without a leader, or if the answer is lost, it is asked again later. */
-    if (self->raft)
-        raft_read_index (self->raft, self->read_id);
+    self->reads[self->reads_count++] = (election_read_t){
+        .index = barrier->index, .request = message_retain ((message_t *)message)};
 }
 
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
@@ -233,25 +221,49 @@ void election_reads_answered (election_t *self, context_t *ctx, const raft_read_
     s_reads_applied (self, ctx, self->status.applied);
 }
 
-/*  Each time with a fresh number: an old answer must not confirm a later question. */
-static void s_reads_retry (election_t *self, context_t *ctx)
+/*  Asks for all that have not been asked (or are to be asked again), always under a fresh
+    number: an old answer must not confirm a later question. If there is no leader, or the answer
+    is lost, it is asked again later. */
+static void s_reads_ask (election_t *self, context_t *ctx, bool again)
+{
+    bool asked = false;
+    for (size_t i = 0; i < self->reads_count; i++) {
+        election_read_t *read = &self->reads[i];
+        if (read->confirmed || (read->id && !again))
+            continue;
+        if (!asked)
+            raft_read_index (self->raft, ++self->read_id);
+        read->id = self->read_id;
+        asked = true;
+    }
+    if (asked)
+        self->reads_retry_ms = election_now_ms (ctx) + 2 * self->args->heartbeat_ms;
+}
+
+/*  Those whose deadline is over: their senders have been told. */
+static void s_reads_expire (election_t *self, context_t *ctx)
 {
     int64_t now_ns = context_now (ctx);
     size_t kept = 0;
     for (size_t i = 0; i < self->reads_count; i++) {
-        election_read_t *read = &self->reads[i];
-        if (read->request->deadline_ns && read->request->deadline_ns <= now_ns) {
-            message_release (&read->request); /* its sender has been told */
-            continue;
-        }
-        if (!read->confirmed) {
-            read->id = ++self->read_id;
-            raft_read_index (self->raft, read->id);
-        }
-        self->reads[kept++] = *read;
+        if (self->reads[i].request->deadline_ns && self->reads[i].request->deadline_ns <= now_ns)
+            message_release (&self->reads[i].request);
+        else
+            self->reads[kept++] = self->reads[i];
     }
     self->reads_count = kept;
-    self->reads_retry_ms = NS_TO_MS (now_ns) + s_retry_after_ms (self);
+}
+
+static void s_reads_check (election_t *self, context_t *ctx)
+{
+    if (self->reads_count == 0)
+        return;
+    bool again = election_now_ms (ctx) >= self->reads_retry_ms;
+    if (again)
+        s_reads_expire (self, ctx);
+    s_reads_ask (self, ctx, again);
+    if (again)
+        self->reads_retry_ms = election_now_ms (ctx) + 2 * self->args->heartbeat_ms;
 }
 
 /*  ---- leadership transfer ------------------------------------------------- */
@@ -317,8 +329,7 @@ static void s_transfer_check (election_t *self, context_t *ctx)
 
 void election_requests_check (election_t *self, context_t *ctx)
 {
-    if (self->reads_count && election_now_ms (ctx) >= self->reads_retry_ms)
-        s_reads_retry (self, ctx);
+    s_reads_check (self, ctx);
     s_transfer_check (self, ctx);
 }
 
