@@ -19,6 +19,7 @@
 
 enum {
     EXEC_TIMEOUT_MS = 10000,
+    LOOK_MS = 20,
     PROCESSES_MAX = 4096,
     ENVIRONMENT_MAX = 512,
     MEMORY_MAX = 4 << 20
@@ -235,7 +236,7 @@ static pid_t spawn (launch_t *launch, int *ret_output, nexus_error_t *error)
     return -1;
 }
 
-static void on_exit_event (void *state, context_t *ctx, void *socket, int fd, short events);
+static void process_exited (void *state, context_t *ctx, void *socket, int fd, short events);
 
 static int start_task (edge_t *self, context_t *ctx, const message_t *message, arena_t *arena,
                        nexus_error_t *error)
@@ -268,22 +269,18 @@ static int start_task (edge_t *self, context_t *ctx, const message_t *message, a
     process.key = key.public_key;
     keypair_wipe (&key);
     process.pid = ready ? spawn (&launch, &output, error) : -1;
-    if (process.pid > 0)
-        process.pidfd = (int) syscall (SYS_pidfd_open, process.pid, 0);
-    if (process.pidfd < 0) {
-        if (process.pid > 0) {
-            nexus_error_set (error, NEXUS_EXHAUSTED, "no descriptor for another task: %s",
-                             strerror (errno));
-            kill (process.pid, SIGKILL);
-            waitpid (process.pid, NULL, 0);
-            close (output);
-        }
+    if (process.pid < 0) {
         keyring_forget (self->args->keyring, self->args->domain, &process.key);
         unlink (process.file);
         return -1;
     }
+    /*  Without a descriptor of it (an old kernel, no descriptor left) we look for its end now and then. */
+    process.pidfd = (int) syscall (SYS_pidfd_open, process.pid, 0);
+    if (process.pidfd >= 0)
+        context_poll (ctx, NULL, process.pidfd, POLLIN, process_exited);
+    else
+        context_after (ctx, MS_TO_NS (LOOK_MS), (uint64_t) process.pid);
     self->processes[self->count++] = process;
-    context_poll (ctx, NULL, process.pidfd, POLLIN, on_exit_event);
     address_t logs = address_local ("logs", 0);
     context_send (ctx, &logs, &log_capture_record,
                   &(log_capture_t){ .job_id = order->job_id, .rank = order->rank,
@@ -301,34 +298,56 @@ static int start_task (edge_t *self, context_t *ctx, const message_t *message, a
 static void bury (edge_t *self, context_t *ctx, size_t i)
 {
     process_t *process = &self->processes[i];
-    context_poll (ctx, NULL, process->pidfd, 0, NULL);
-    close (process->pidfd);
+    if (process->pidfd >= 0) {
+        context_poll (ctx, NULL, process->pidfd, 0, NULL);
+        close (process->pidfd);
+    }
     keyring_forget (self->args->keyring, self->args->domain, &process->key);
     unlink (process->file);
     self->processes[i] = self->processes[--self->count];
 }
 
-static void on_exit_event (void *state, context_t *ctx, void *socket, int fd, short events)
+/*  Returns false while it runs. */
+static bool reap (edge_t *self, context_t *ctx, size_t i)
+{
+    pid_t pid = self->processes[i].pid;
+    siginfo_t info = { .si_pid = 0 };
+    if (waitid (P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+        return false;
+    /*  What it left behind in its group; while it is not reaped its number is nobody else's. */
+    kill (-pid, SIGKILL);
+    waitid (P_PID, (id_t) pid, &info, WEXITED | WNOHANG);
+    process_ended_t ended = { .pid = pid,
+                              .exit_code = info.si_code == CLD_EXITED ? info.si_status
+                                                                      : 128 + info.si_status };
+    bury (self, ctx, i);
+    address_t executor = address_local ("executor", 0);
+    context_send (ctx, &executor, &process_ended_record, &ended);
+    return true;
+}
+
+static void process_exited (void *state, context_t *ctx, void *socket, int fd, short events)
 {
     edge_t *self = state;
     (void) socket;
     (void) events;
-    for (size_t i = 0; i < self->count; i++) {
-        siginfo_t info = { .si_pid = 0 };
-        if (self->processes[i].pidfd != fd)
-            continue;
-        /*  What it left behind in its group; while it is not reaped its number is nobody else's. */
-        kill (-self->processes[i].pid, SIGKILL);
-        if (waitid (P_PIDFD, (id_t) fd, &info, WEXITED | WNOHANG) || !info.si_pid)
-            continue;
-        process_ended_t ended = { .pid = self->processes[i].pid,
-                                  .exit_code = info.si_code == CLD_EXITED ? info.si_status
-                                                                          : 128 + info.si_status };
-        bury (self, ctx, i);
-        address_t executor = address_local ("executor", 0);
-        context_send (ctx, &executor, &process_ended_record, &ended);
-        return;
-    }
+    for (size_t i = 0; i < self->count; i++)
+        if (self->processes[i].pidfd == fd) {
+            reap (self, ctx, i);
+            return;
+        }
+}
+
+static void timer (void *state, context_t *ctx, uint64_t id, uint64_t pid)
+{
+    edge_t *self = state;
+    (void) id;
+    for (size_t i = 0; i < self->count; i++)
+        if ((uint64_t) self->processes[i].pid == pid) {
+            if (!reap (self, ctx, i))
+                context_after (ctx, MS_TO_NS (LOOK_MS), pid);
+            return;
+        }
 }
 
 static void send_signal (edge_t *self, const process_signal_t *order)
@@ -391,5 +410,6 @@ const behaviour_t process_behaviour = {
     .state_size = sizeof (edge_t),
     .start = start,
     .receive = receive,
+    .timer = timer,
     .stop = stop,
 };
