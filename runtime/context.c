@@ -1,9 +1,11 @@
 /*  The part of a context that every shell shares: it builds the message and
     hands it to the shell's operations. */
 #include "runtime/behaviour.h"
+#include "runtime/record_private.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /*  No request waits longer than this, whatever its caller says. */
 #define TIMEOUT_MS_MAX 86400000
@@ -90,6 +92,21 @@ void context_reply_payload (context_t *ctx, const message_t *request, const reco
     ctx->ops->send (ctx, &message);
 }
 
+/*  Makes text such that it passes a record's check on the other side: a character
+    that was cut off at the end goes, and what else is no text becomes '?'. */
+static void make_valid (char *text)
+{
+    size_t length = strlen (text);
+    for (int i = 0; i < 3 && length > 0 && !record_text_valid (text, length); i++)
+        if (text[length - 1] & 0x80)
+            text[--length] = '\0';
+    if (record_text_valid (text, length))
+        return;
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+            *c = '?';
+}
+
 void context_reply_failure (context_t *ctx, const message_t *request, nexus_code_t code,
                             const char *format, ...)
 {
@@ -100,6 +117,7 @@ void context_reply_failure (context_t *ctx, const message_t *request, nexus_code
     va_start (args, format);
     vsnprintf (text, sizeof text, format, args);
     va_end (args);
+    make_valid (text);
     failure_t failure = {.code = (uint64_t)code, .text = text};
     context_reply (ctx, request, &failure_record, &failure);
 }

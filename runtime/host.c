@@ -1,116 +1,26 @@
 /*  The loop of a host: timers, then a turn for each actor that has something,
-    then the sockets; asleep in one ppoll when there is nothing to do.
-
-    An actor is ended in one place only, run_turn (and below it, with its parent),
-    never under one of its own callbacks. Whatever wants an actor to end marks it
-    and gives it a turn. */
-#include "runtime/runtime_private.h"
+    then the sockets; asleep in one ppoll when there is nothing to do. */
+#include "runtime/host_private.h"
 
 #include "runtime/clock.h"
-#include "runtime/pending.h"
-#include "runtime/random.h"
-#include "runtime/timers.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define TURN_MESSAGES_MAX   1024
-#define TIMERS_MAX          1024   /* a pass */
-#define POLL_INTERVAL_NS    200000 /* how often a busy host looks at its sockets */
-#define SLEEP_NS_MAX        60000000000
-#define SHUTDOWN_MS_DEFAULT 5000
-#define REAP_MS             5000 /* for a thread that has nothing left to do */
-#define DEPTH_MAX           64   /* of a tree of actors */
+#define TURN_MESSAGES_MAX 1024
+#define TIMERS_MAX        1024   /* a pass */
+#define POLL_INTERVAL_NS  200000 /* how often a busy host looks at its sockets */
+#define SLEEP_NS_MAX      60000000000
+#define PROBES            4 /* a pipe has two ends, an inbox one, and one to spare */
+#define CLOSE_WAITS       1000
+#define CLOSE_WAIT_US     100
 
-enum { TIMER_USER, TIMER_DEADLINE, TIMER_SHUTDOWN };
-
-typedef struct actor actor_t;
-typedef struct kid kid_t;
-
-/*  A child of an actor: in this host, or in one of its own. */
-struct kid {
-    kid_t *next; /* an older one */
-    address_t address;
-    actor_t *actor;
-    host_t *host;
-    zactor_t *zactor;
-    int64_t shutdown_ms;
-    uint64_t timer; /* of its shutdown */
-};
-
-struct actor {
-    context_t context; /* first: a context is an actor */
-    host_t *host;
-    const behaviour_t *behaviour;
-    mailbox_t *mailbox;
-    actor_t *parent; /* in this host; NULL: the root */
-    kid_t *kids;     /* newest first */
-    timer_list_t timers;
-    unsigned polls;
-    unsigned depth;
-    bool started;
-    bool touched; /* had a callback since its last settle */
-    bool ending;
-    bool failed;
-    char *reason;
-    metric_t *waiting; /* the gauge of its mailbox */
-    double reported;
-    _Alignas(max_align_t) char state[];
-};
-
-typedef struct {
-    void *socket; /* of libzmq, or NULL */
-    int fd;
-    short events; /* 0: removed */
-    poll_fn *ready;
-    actor_t *actor;
-} watch_t;
-
-struct host {
-    runtime_t *runtime;
-    child_t child;
-    address_t address; /* of the root */
-    address_t parent;  /* told when the root ends; no name: nobody */
-
-    /* Shared between the host's thread and whoever started it. */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned references;
-    bool failed; /* the start */
-    bool ended;
-    nexus_error_t error;
-
-    /* The thread's own. */
-    zsock_t *pipe;
-    inbox_t *inbox;
-    mailbox_t *ready_first, *ready_last; /* their turn comes */
-    actor_t *root;
-    timers_t *timers;
-    pending_t *pending;
-    sender_t sender;
-    random_t random;
-    int64_t now; /* of the callback in hand; 0: not asked yet */
-    watch_t *watches;
-    size_t watch_count, watch_capacity;
-    bool changed_watches;
-    struct pollfd *fds; /* inbox, pipe, watches */
-    size_t fd_capacity;
-    char root_reason[500];
-};
-
-static const context_ops_t host_ops;
-static void end_actor (actor_t *actor);
-
-static actor_t *actor_of (const context_t *ctx)
-{
-    return (actor_t *)(uintptr_t)ctx;
-}
-
-static int64_t now_ns (host_t *self)
+int64_t host_now (host_t *self)
 {
     if (!self->now)
         self->now = clock_now_ns ();
@@ -129,16 +39,14 @@ static void enqueue (host_t *self, mailbox_t *mailbox)
     self->ready_last = mailbox;
 }
 
-/*  Gives the actor a turn, if it has none coming. */
-static void touch (actor_t *actor)
+void host_touch (actor_t *actor)
 {
     actor->touched = true;
     if (mailbox_claim (actor->mailbox))
         enqueue (actor->host, mailbox_retain (actor->mailbox));
 }
 
-/*  Everything that a callback needs to be fresh. */
-static void enter (actor_t *actor, uint64_t trace)
+void host_enter (actor_t *actor, uint64_t trace)
 {
     actor->host->now = 0;
     actor->context.trace = trace;
@@ -146,19 +54,9 @@ static void enter (actor_t *actor, uint64_t trace)
 
 static void receive (actor_t *actor, const message_t *message)
 {
-    enter (actor, message->trace);
+    host_enter (actor, message->trace);
     actor->behaviour->receive (actor->state, &actor->context, message);
 }
-
-static kid_t **kid_link (actor_t *actor, const address_t *address)
-{
-    kid_t **link = &actor->kids;
-    while (*link && !directory_same (&(*link)->address, address))
-        link = &(*link)->next;
-    return link;
-}
-
-static void reap (actor_t *actor, const down_t *down);
 
 /*  True if the message is for the actor to see; otherwise it is a dead letter. */
 static bool admit (actor_t *actor, message_t **message_p)
@@ -176,7 +74,7 @@ static bool admit (actor_t *actor, message_t **message_p)
         timers_cancel (self->timers, actor, entry.timer);
     } else if (message->deadline_ns) {
         self->now = 0;
-        if (now_ns (self) > message->deadline_ns) {
+        if (host_now (self) > message->deadline_ns) {
             runtime_dead (self->runtime, message_p, DEAD_DEADLINE);
             return false;
         }
@@ -189,16 +87,9 @@ static void deliver (actor_t *actor, message_t *message)
     if ((message->flags || message->deadline_ns) && !admit (actor, &message))
         return;
     if (message->kind == &down_record && message->role == ROLE_LOCAL)
-        reap (actor, message->body);
+        actor_reap (actor, message->body);
     receive (actor, message);
     message_release (&message);
-}
-
-static void report_depth (actor_t *actor, double depth)
-{
-    if (depth != actor->reported)
-        metric_add (actor->waiting, depth - actor->reported);
-    actor->reported = depth;
 }
 
 /*  Takes over the caller's reference on the mailbox. */
@@ -217,17 +108,17 @@ static void run_turn (host_t *self, mailbox_t *mailbox)
         deliver (actor, message);
     }
     if (actor->touched && !actor->ending && actor->behaviour->settle) {
-        enter (actor, 0);
+        host_enter (actor, 0);
         actor->behaviour->settle (actor->state, &actor->context);
     }
     actor->touched = false;
     if (actor->ending) {
-        end_actor (actor);
+        actor_end (actor);
         mailbox_release (&mailbox);
         return;
     }
     bool idle = mailbox_idle (mailbox);
-    report_depth (actor, (double)mailbox_depth (mailbox));
+    actor_report_depth (actor, (double)mailbox_depth (mailbox));
     if (idle)
         mailbox_release (&mailbox);
     else
@@ -272,8 +163,6 @@ static void fail_pending (actor_t *actor, uint64_t correlation)
     message_release (&message);
 }
 
-static void abandon (actor_t *actor, kid_t *kid);
-
 static void run_timers (host_t *self)
 {
     int64_t now = clock_now_ns ();
@@ -281,418 +170,20 @@ static void run_timers (host_t *self)
     for (int i = 0; i < TIMERS_MAX && timers_pop (self->timers, now, &entry); i++) {
         actor_t *actor = entry.owner;
         if (entry.tag == TIMER_SHUTDOWN) {
-            abandon (actor, (kid_t *)(uintptr_t)entry.data);
+            actor_abandon (actor, (kid_t *)(uintptr_t)entry.data);
         } else if (!actor->ending) {
             if (entry.tag == TIMER_DEADLINE) {
                 fail_pending (actor, entry.data);
             } else if (actor->behaviour->timer) {
-                enter (actor, 0);
+                host_enter (actor, 0);
                 actor->behaviour->timer (actor->state, &actor->context, entry.id, entry.data);
             }
-            touch (actor);
+            host_touch (actor);
         }
     }
 }
 
-/*  ---- actors: beginning ----------------------------------------------------- */
-
-static int check_child (const child_t *child, nexus_error_t *error)
-{
-    assert (child->behaviour && child->behaviour->receive);
-    size_t length = child->name ? strlen (child->name) : 0;
-    if (length == 0 || length >= sizeof ((address_t *)0)->actor)
-        return nexus_error_set (error, NEXUS_INVALID,
-                                "actor \"%s\": a name must have 1 to %zu characters",
-                                child->name ? child->name : "", sizeof ((address_t *)0)->actor - 1);
-    return 0;
-}
-
-static metric_t *depth_gauge (runtime_t *runtime, const char *name)
-{
-    buffer_t labels = {0};
-    metrics_label (&labels, "actor", name);
-    metric_t *gauge = metrics_gauge (runtime_metrics (runtime), "nexus_mailbox_messages",
-                                     "Messages that wait in the mailboxes of the actors of a name.",
-                                     labels.failed ? NULL : (const char *)labels.data);
-    buffer_free (&labels);
-    return gauge;
-}
-
-static void free_actor (actor_t *actor)
-{
-    mailbox_release (&actor->mailbox);
-    log_destroy (&actor->context.log);
-    free (actor->reason);
-    free (actor);
-}
-
-static actor_t *new_actor (host_t *self, const child_t *child, nexus_error_t *error)
-{
-    actor_t *actor = calloc (1, sizeof *actor + child->behaviour->state_size);
-    if (!actor) {
-        nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
-        return NULL;
-    }
-    actor->host = self;
-    actor->behaviour = child->behaviour;
-    context_t *ctx = &actor->context;
-    ctx->ops = &host_ops;
-    ctx->self = address_local (child->name, child->instance);
-    ctx->node = *runtime_key (self->runtime);
-    ctx->runtime = self->runtime;
-    ctx->metrics = runtime_metrics (self->runtime);
-    char name[64];
-    ctx->log = log_derive (runtime_log (self->runtime), address_text (&ctx->self, name));
-    actor->mailbox = mailbox_new (self->inbox, &ctx->self, child->mailbox_count_max,
-                                  child->mailbox_bytes_max, actor);
-    if (!actor->mailbox) {
-        nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
-        free_actor (actor);
-        return NULL;
-    }
-    actor->waiting = depth_gauge (self->runtime, child->name);
-    return actor;
-}
-
-/*  Makes and starts an actor. watcher (or NULL) will be told of its end. */
-static actor_t *begin_actor (host_t *self, const child_t *child, actor_t *parent,
-                             const address_t *watcher, nexus_error_t *error)
-{
-    if (check_child (child, error) == -1)
-        return NULL;
-    actor_t *actor = new_actor (self, child, error);
-    if (!actor)
-        return NULL;
-    directory_t *directory = runtime_directory (self->runtime);
-    if (directory_add (directory, actor->mailbox, error) == -1) {
-        mailbox_disown (actor->mailbox);
-        free_actor (actor);
-        return NULL;
-    }
-    actor->parent = parent;
-    actor->depth = parent ? parent->depth + 1 : 0;
-    nexus_error_t failure = {NEXUS_INVALID, "its start failed without saying why"};
-    if (child->behaviour->start &&
-        child->behaviour->start (actor->state, &actor->context, child->args, &failure) == -1) {
-        end_actor (actor);
-        nexus_error_set (error, failure.code, "%s", failure.text);
-        return NULL;
-    }
-    actor->started = true;
-    if (watcher)
-        directory_watch (directory, &actor->context.self, watcher);
-    touch (actor);
-    return actor;
-}
-
-/*  ---- actors: end ------------------------------------------------------------ */
-
-static void mark_ending (actor_t *actor, const nexus_error_t *error)
-{
-    if (actor->ending)
-        return;
-    actor->ending = true;
-    actor->failed = error != NULL;
-    actor->reason = strdup (error ? error->text : "done");
-    touch (actor);
-}
-
-static void host_release (host_t *self)
-{
-    pthread_mutex_lock (&self->lock);
-    bool last = --self->references == 0;
-    pthread_mutex_unlock (&self->lock);
-    if (!last)
-        return;
-    pthread_cond_destroy (&self->changed);
-    pthread_mutex_destroy (&self->lock);
-    free (self);
-}
-
-/*  Waits until a host's thread has nothing more to do. */
-static bool wait_ended (host_t *self, int64_t timeout_ms)
-{
-    int64_t until = clock_now_ns () + MS_TO_NS (timeout_ms);
-    struct timespec ts = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
-    pthread_mutex_lock (&self->lock);
-    int rc = 0;
-    while (!self->ended && rc == 0)
-        rc = pthread_cond_timedwait (&self->changed, &self->lock, &ts);
-    bool ended = self->ended;
-    pthread_mutex_unlock (&self->lock);
-    return ended;
-}
-
-/*  Unlinks and frees; a thread has ended or is given up on. */
-static void drop_kid (actor_t *actor, kid_t *kid)
-{
-    kid_t **link = &actor->kids;
-    while (*link != kid)
-        link = &(*link)->next;
-    *link = kid->next;
-    if (kid->timer)
-        timers_cancel (actor->host->timers, actor, kid->timer);
-    if (kid->host)
-        host_release (kid->host);
-    free (kid);
-}
-
-/*  A thread cannot be ended from outside. Its name is taken from it, so that it
-    can be started anew; its zactor is left to the runtime's end. */
-static void abandon (actor_t *actor, kid_t *kid)
-{
-    host_t *self = actor->host;
-    char name[64], reason[128];
-    snprintf (reason, sizeof reason, "did not stop within %lld ms", (long long)kid->shutdown_ms);
-    log_error (actor->context.log, "a child's thread is given up on",
-               LOG_TEXT ("child", address_text (&kid->address, name)), LOG_TEXT ("reason", reason));
-    runtime_abandon (self->runtime, kid->host, kid->zactor);
-    kid->host = NULL;
-
-    directory_t *directory = runtime_directory (self->runtime);
-    mailbox_t *mailbox = directory_find (directory, &kid->address);
-    if (mailbox) {
-        address_t *watchers;
-        size_t count;
-        if (directory_remove (directory, mailbox, &watchers, &count))
-            for (size_t i = 0; i < count; i++)
-                runtime_down (self->runtime, &watchers[i], &kid->address, true, reason);
-        free (watchers);
-        mailbox_release (&mailbox);
-    }
-    drop_kid (actor, kid);
-}
-
-bool host_collect (host_t *self, zactor_t *zactor)
-{
-    if (!wait_ended (self, 0))
-        return false;
-    zactor_destroy (&zactor);
-    host_release (self);
-    return true;
-}
-
-/*  The down message of a child with a thread: its zactor can be destroyed now. */
-static void reap (actor_t *actor, const down_t *down)
-{
-    if (!record_key_is_zero (&down->node))
-        return;
-    address_t address = address_local (down->actor, down->instance);
-    kid_t *kid = *kid_link (actor, &address);
-    if (!kid || !kid->host)
-        return;
-    if (wait_ended (kid->host, REAP_MS)) {
-        zactor_destroy (&kid->zactor);
-        drop_kid (actor, kid);
-    } else {
-        abandon (actor, kid);
-    }
-}
-
-/*  Ends a child with its parent: nobody is told by the child itself. */
-static void end_kid (actor_t *actor, kid_t *kid)
-{
-    directory_t *directory = runtime_directory (actor->host->runtime);
-    directory_unwatch (directory, &kid->address, &actor->context.self);
-    if (kid->actor) {
-        if (!kid->actor->ending)
-            kid->actor->reason = strdup ("its parent ended");
-        end_actor (kid->actor);
-        return;
-    }
-    if (!kid->timer) /* not asked yet */
-        zstr_send (kid->zactor, "$TERM");
-    if (wait_ended (kid->host, kid->shutdown_ms)) {
-        zactor_destroy (&kid->zactor);
-        drop_kid (actor, kid);
-    } else {
-        abandon (actor, kid);
-    }
-}
-
-static void unwatch_all (actor_t *actor)
-{
-    host_t *self = actor->host;
-    for (size_t i = 0; i < self->watch_count && actor->polls; i++) {
-        if (self->watches[i].actor == actor) {
-            self->watches[i].events = 0;
-            self->watches[i].actor = NULL;
-            self->changed_watches = true;
-            actor->polls--;
-        }
-    }
-}
-
-static void drop_timers (actor_t *actor)
-{
-    timer_entry_t entry;
-    while (timers_drop (actor->host->timers, &actor->timers, &entry))
-        if (entry.tag == TIMER_DEADLINE)
-            pending_take (actor->host->pending, actor, entry.data, NULL);
-}
-
-/*  Unregisters; what still waits in the mailbox becomes dead letters, and the
-    watchers get their down message. */
-static void leave (actor_t *actor)
-{
-    runtime_t *runtime = actor->host->runtime;
-    address_t *watchers;
-    size_t count;
-    directory_remove (runtime_directory (runtime), actor->mailbox, &watchers, &count);
-    mailbox_close (actor->mailbox);
-    message_t *message;
-    while ((message = mailbox_pop (actor->mailbox)))
-        runtime_dead (runtime, &message, DEAD_ENDED);
-    const char *reason = actor->reason ? actor->reason : "done";
-    for (size_t i = 0; i < count; i++)
-        runtime_down (runtime, &watchers[i], &actor->context.self, actor->failed, reason);
-    free (watchers);
-    report_depth (actor, 0);
-}
-
-static void end_actor (actor_t *actor)
-{
-    host_t *self = actor->host;
-    actor->ending = true;
-    while (actor->kids)
-        end_kid (actor, actor->kids);
-    if (actor->started && actor->behaviour->stop) {
-        enter (actor, 0);
-        actor->behaviour->stop (actor->state, &actor->context);
-    }
-    drop_timers (actor);
-    unwatch_all (actor);
-    leave (actor);
-    if (actor->parent) {
-        kid_t *kid = *kid_link (actor->parent, &actor->context.self);
-        if (kid && kid->actor == actor)
-            drop_kid (actor->parent, kid);
-    }
-    if (self->root == actor) {
-        self->root = NULL;
-        snprintf (self->root_reason, sizeof self->root_reason, "%s",
-                  actor->reason ? actor->reason : "stopped");
-    }
-    mailbox_disown (actor->mailbox);
-    free_actor (actor);
-}
-
-/*  ---- what the context does --------------------------------------------------- */
-
-static int64_t op_now (const context_t *ctx)
-{
-    return now_ns (actor_of (ctx)->host);
-}
-
-static int64_t op_wall_ms (const context_t *ctx)
-{
-    (void)ctx;
-    return clock_wall_ms ();
-}
-
-static uint64_t op_random (context_t *ctx)
-{
-    return random_next (&actor_of (ctx)->host->random);
-}
-
-static void op_send (context_t *ctx, message_t **message_p)
-{
-    host_t *self = actor_of (ctx)->host;
-    runtime_post (self->runtime, &self->sender, message_p);
-}
-
-static uint64_t op_request (context_t *ctx, message_t **message_p, int64_t timeout_ms)
-{
-    (void)timeout_ms; /* the message has its deadline */
-    actor_t *actor = actor_of (ctx);
-    host_t *self = actor->host;
-    message_t *message = *message_p;
-    uint64_t correlation = pending_next (self->pending);
-    uint64_t timer = timers_add (self->timers, message->deadline_ns, actor, &actor->timers,
-                                 TIMER_DEADLINE, correlation);
-    pending_add (self->pending, actor, timer, &message->to, message->trace);
-    message->correlation = correlation;
-    runtime_post (self->runtime, &self->sender, message_p);
-    return correlation;
-}
-
-static uint64_t op_after (context_t *ctx, int64_t delay_ns, uint64_t data)
-{
-    actor_t *actor = actor_of (ctx);
-    int64_t now = now_ns (actor->host);
-    int64_t at = delay_ns < INT64_MAX - now ? now + delay_ns : INT64_MAX;
-    return timers_add (actor->host->timers, at, actor, &actor->timers, TIMER_USER, data);
-}
-
-static void op_cancel (context_t *ctx, uint64_t timer)
-{
-    timers_cancel (actor_of (ctx)->host->timers, actor_of (ctx), timer);
-}
-
-static zactor_t *start_thread (runtime_t *runtime, const child_t *child, const address_t *parent,
-                               host_t **ret_host, nexus_error_t *error);
-
-static int op_spawn (context_t *ctx, const child_t *child, nexus_error_t *error)
-{
-    actor_t *actor = actor_of (ctx);
-    host_t *self = actor->host;
-    if (actor->ending)
-        return nexus_error_set (error, NEXUS_UNAVAILABLE, "an actor that ends spawns no others");
-    if (actor->depth + 1 >= DEPTH_MAX)
-        return nexus_error_set (error, NEXUS_EXHAUSTED, "actors are nested more than %d deep",
-                                DEPTH_MAX);
-    kid_t *kid = calloc (1, sizeof *kid);
-    if (!kid)
-        return nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
-    kid->shutdown_ms = child->shutdown_ms > 0 ? child->shutdown_ms : SHUTDOWN_MS_DEFAULT;
-    uint64_t trace = ctx->trace;
-    if (child->thread)
-        kid->zactor = start_thread (self->runtime, child, &ctx->self, &kid->host, error);
-    else
-        kid->actor = begin_actor (self, child, actor, &ctx->self, error);
-    ctx->trace = trace;
-    if (!kid->zactor && !kid->actor) {
-        free (kid);
-        return -1;
-    }
-    kid->address = address_local (child->name, child->instance);
-    kid->next = actor->kids;
-    actor->kids = kid;
-    return 0;
-}
-
-static void op_stop_child (context_t *ctx, const address_t *child)
-{
-    actor_t *actor = actor_of (ctx);
-    kid_t *kid = *kid_link (actor, child);
-    if (!kid)
-        return; /* ended already: its down message is on its way */
-    if (kid->actor) {
-        if (!kid->actor->ending) {
-            mark_ending (kid->actor, NULL);
-            free (kid->actor->reason);
-            kid->actor->reason = strdup ("stopped by its parent");
-        }
-    } else if (!kid->timer) {
-        zstr_send (kid->zactor, "$TERM");
-        kid->timer = timers_add (actor->host->timers, clock_now_ns () + MS_TO_NS (kid->shutdown_ms),
-                                 actor, &actor->timers, TIMER_SHUTDOWN, (uintptr_t)kid);
-    }
-}
-
-static void op_watch (context_t *ctx, const address_t *target)
-{
-    runtime_t *runtime = ctx->runtime;
-    if (!runtime_is_local (runtime, target))
-        runtime_down (runtime, &ctx->self, target, true, "actors of other nodes can't be watched");
-    else if (!directory_watch (runtime_directory (runtime), target, &ctx->self))
-        runtime_down (runtime, &ctx->self, target, true, "there is no such actor");
-}
-
-static void op_end (context_t *ctx, const nexus_error_t *error)
-{
-    mark_ending (actor_of (ctx), error);
-}
+/*  ---- sockets ------------------------------------------------------------------ */
 
 static watch_t *find_watch (host_t *self, const actor_t *actor, const void *socket, int fd)
 {
@@ -719,9 +210,8 @@ static watch_t *add_watch (host_t *self)
     return &self->watches[self->watch_count++];
 }
 
-static void op_poll (context_t *ctx, void *socket, int fd, short events, poll_fn *ready)
+void host_watch (actor_t *actor, void *socket, int fd, short events, poll_fn *ready)
 {
-    actor_t *actor = actor_of (ctx);
     host_t *self = actor->host;
     if (socket) {
         socket = zsock_resolve (socket);
@@ -747,20 +237,18 @@ static void op_poll (context_t *ctx, void *socket, int fd, short events, poll_fn
     *watch = (watch_t){socket, fd, events, ready, actor};
 }
 
-static const context_ops_t host_ops = {.now = op_now,
-                                       .wall_ms = op_wall_ms,
-                                       .random = op_random,
-                                       .send = op_send,
-                                       .request = op_request,
-                                       .after = op_after,
-                                       .cancel = op_cancel,
-                                       .spawn = op_spawn,
-                                       .stop_child = op_stop_child,
-                                       .watch = op_watch,
-                                       .end = op_end,
-                                       .poll = op_poll};
-
-/*  ---- sockets ------------------------------------------------------------------ */
+void host_unwatch (actor_t *actor)
+{
+    host_t *self = actor->host;
+    for (size_t i = 0; i < self->watch_count && actor->polls; i++) {
+        if (self->watches[i].actor == actor) {
+            self->watches[i].events = 0;
+            self->watches[i].actor = NULL;
+            self->changed_watches = true;
+            actor->polls--;
+        }
+    }
+}
 
 /*  What a libzmq socket is ready for, in poll's terms. Its descriptor tells only
     that something changed; asking is what counts. */
@@ -824,7 +312,7 @@ static void read_pipe (host_t *self)
     while (self->root && zsock_events (self->pipe) & ZMQ_POLLIN) {
         char *command = zstr_recv (self->pipe);
         if (!command || streq (command, "$TERM"))
-            end_actor (self->root);
+            actor_end (self->root);
         zstr_free (&command);
     }
 }
@@ -841,9 +329,9 @@ static void dispatch (host_t *self, nfds_t count)
             events = socket_events (watch.socket) & watch.events;
         if (!events)
             continue;
-        enter (watch.actor, 0);
+        host_enter (watch.actor, 0);
         watch.ready (watch.actor->state, &watch.actor->context, watch.socket, watch.fd, events);
-        touch (watch.actor);
+        host_touch (watch.actor);
     }
 }
 
@@ -906,7 +394,7 @@ static int open_host (host_t *self, nexus_error_t *error)
     sender_init (&self->sender, self->runtime);
     sender_enter (&self->sender);
     const address_t *parent = self->parent.actor[0] ? &self->parent : NULL;
-    self->root = begin_actor (self, &self->child, NULL, parent, error);
+    self->root = actor_begin (self, &self->child, NULL, parent, error);
     return self->root ? 0 : -1;
 }
 
@@ -967,6 +455,40 @@ static void host_main (zsock_t *pipe, void *args)
     finish (self);
 }
 
+void host_release (host_t *self)
+{
+    pthread_mutex_lock (&self->lock);
+    bool last = --self->references == 0;
+    pthread_mutex_unlock (&self->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy (&self->changed);
+    pthread_mutex_destroy (&self->lock);
+    free (self);
+}
+
+bool host_wait (host_t *self, int64_t timeout_ms)
+{
+    int64_t until = clock_now_ns () + MS_TO_NS (timeout_ms);
+    struct timespec ts = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    pthread_mutex_lock (&self->lock);
+    int rc = 0;
+    while (!self->ended && rc == 0)
+        rc = pthread_cond_timedwait (&self->changed, &self->lock, &ts);
+    bool ended = self->ended;
+    pthread_mutex_unlock (&self->lock);
+    return ended;
+}
+
+bool host_collect (host_t *self, zactor_t *zactor)
+{
+    if (!host_wait (self, 0))
+        return false;
+    zactor_destroy (&zactor);
+    host_release (self);
+    return true;
+}
+
 static host_t *new_host (runtime_t *runtime, const child_t *child, const address_t *parent,
                          nexus_error_t *error)
 {
@@ -991,18 +513,30 @@ static host_t *new_host (runtime_t *runtime, const child_t *child, const address
     return self;
 }
 
+/*  libzmq closes a socket later, on a thread of its own: the descriptor's end tells. */
+static void wait_closed (int fd)
+{
+    for (int i = 0; i < CLOSE_WAITS && fcntl (fd, F_GETFD) != -1; i++)
+        usleep (CLOSE_WAIT_US);
+}
+
 /*  CZMQ aborts the process when a zactor's pipe can't be made: try first. */
 static int check_sockets (nexus_error_t *error)
 {
-    void *probes[3];
-    size_t made = 0;
+    void *probes[PROBES];
+    int fds[PROBES], made = 0;
     void *zmq = zsys_init ();
-    while (zmq && made < 3 && (probes[made] = zmq_socket (zmq, ZMQ_PAIR)))
+    while (zmq && made < PROBES && (probes[made] = zmq_socket (zmq, ZMQ_PAIR))) {
+        size_t size = sizeof fds[made];
+        zmq_getsockopt (probes[made], ZMQ_FD, &fds[made], &size);
         made++;
+    }
     int reason = errno;
-    for (size_t i = 0; i < made; i++)
+    for (int i = 0; i < made; i++)
         zmq_close (probes[i]);
-    if (made == 3)
+    for (int i = 0; i < made; i++)
+        wait_closed (fds[i]);
+    if (made == PROBES)
         return 0;
     return nexus_error_set (error, NEXUS_EXHAUSTED,
                             "no socket for another actor with a thread of its own (%s): raise the "
@@ -1010,10 +544,10 @@ static int check_sockets (nexus_error_t *error)
                             zmq_strerror (reason));
 }
 
-static zactor_t *start_thread (runtime_t *runtime, const child_t *child, const address_t *parent,
-                               host_t **ret_host, nexus_error_t *error)
+zactor_t *host_start (runtime_t *runtime, const child_t *child, const address_t *parent,
+                      host_t **ret_host, nexus_error_t *error)
 {
-    if (check_child (child, error) == -1 || check_sockets (error) == -1)
+    if (actor_check (child, error) == -1 || check_sockets (error) == -1)
         return NULL;
     host_t *host = new_host (runtime, child, parent, error);
     if (!host)
@@ -1039,5 +573,5 @@ static zactor_t *start_thread (runtime_t *runtime, const child_t *child, const a
 
 zactor_t *host_new (runtime_t *runtime, const child_t *child, nexus_error_t *error)
 {
-    return start_thread (runtime, child, NULL, NULL, error);
+    return host_start (runtime, child, NULL, NULL, error);
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -177,6 +178,10 @@ static void doubling (script_t *self, context_t *ctx, const message_t *message)
     const step_t *step = message_body (message, step);
     if (step && step->number == 13)
         context_reply_failure (ctx, message, NEXUS_DENIED, "no %d", 13);
+    else if (step && step->number == 15)
+        context_reply_failure (ctx, message, NEXUS_IO, "%498s\xc3\xa9", "cut here");
+    else if (step && step->number == 16)
+        context_reply_failure (ctx, message, NEXUS_IO, "a\r\x80z");
     else if (step && step->number != 14)
         answer (ctx, message, step->number * 2);
 }
@@ -201,6 +206,12 @@ static void test_call (void **state)
     assert_null (call (runtime, "nobody", 1, &error));
     assert_int_equal (error.code, NEXUS_NOT_FOUND);
     assert_true (dead (runtime, "no_actor") == 1);
+
+    /* A failure's text is always text that may travel. */
+    assert_null (call (runtime, "double", 15, &error));
+    assert_string_equal (error.text + strlen (error.text) - 8, "cut here");
+    assert_null (call (runtime, "double", 16, &error));
+    assert_string_equal (error.text, "a??z");
     zactor_destroy (&host);
     runtime_destroy (&runtime);
 }
@@ -894,6 +905,39 @@ static void test_two_runtimes (void **state)
     runtime_destroy (&one);
 }
 
+/*  A process without descriptors left gets an error, and goes on. */
+static void test_out_of_descriptors (void **state)
+{
+    (void)state;
+    runtime_t *runtime = make_runtime ();
+    script_t script = {.receive = doubling};
+    zactor_t *hosts[64];
+    struct rlimit usual, low;
+    assert_int_equal (getrlimit (RLIMIT_NOFILE, &usual), 0);
+    int lowest = dup (0);
+    close (lowest);
+    low = usual;
+    low.rlim_cur = (rlim_t)lowest + 40;
+    assert_int_equal (setrlimit (RLIMIT_NOFILE, &low), 0);
+    nexus_error_t error = {0};
+    size_t count = 0;
+    for (; count < 64; count++) {
+        child_t child = child_of (&script, "many");
+        child.instance = count;
+        hosts[count] = host_new (runtime, &child, &error);
+        if (!hosts[count])
+            break;
+    }
+    assert_in_range (count, 1, 63);
+    assert_int_equal (error.code, NEXUS_EXHAUSTED);
+    assert_non_null (strstr (error.text, "ulimit"));
+    assert_int_equal (setrlimit (RLIMIT_NOFILE, &usual), 0);
+    assert_int_equal (call_number (runtime, "many", 2), 4);
+    while (count-- > 0)
+        zactor_destroy (&hosts[count]);
+    runtime_destroy (&runtime);
+}
+
 /*  A library leaves the program's signals alone. */
 static void test_signals_are_untouched (void **state)
 {
@@ -928,6 +972,7 @@ int main (void)
         cmocka_unit_test (test_destruction_under_load),
         cmocka_unit_test (test_order_between_two_actors),
         cmocka_unit_test (test_two_runtimes),
+        cmocka_unit_test (test_out_of_descriptors),
         cmocka_unit_test (test_signals_are_untouched),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
