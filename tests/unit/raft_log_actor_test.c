@@ -1,4 +1,5 @@
 #include "runtime/harness.h"
+#include "runtime/host.h"
 #include "storage/raft_log_actor.h"
 #include "temp_dir.h"
 
@@ -208,12 +209,48 @@ static void test_tells_when_nearly_full (void **state)
     teardown (&self);
 }
 
+/*  In a zactor of its own, as in production. */
+static void test_in_a_host (void **state)
+{
+    (void)state;
+    char dir[64];
+    nexus_error_t error = {0};
+    raft_log_t *log = raft_log_open (temp_dir_new (dir), 64 << 20, &error);
+    runtime_t *runtime = runtime_new (&(runtime_config_t){.name = "m1", .key = {{1}}}, &error);
+    if (!log || !runtime)
+        fail_msg ("%s", error.text);
+    child_t child = {.behaviour = &raft_log_actor, .name = "raft_log", .args = log, .thread = true};
+    zactor_t *host = host_new (runtime, &child, &error);
+    if (!host)
+        fail_msg ("%s", error.text);
+    address_t to = address_local ("raft_log", 0);
+    for (uint64_t i = 1; i <= 50; i++) {
+        log_entry_t entry = make_entry (i, 1, "command");
+        log_append_t append = {.entries = {&entry, 1}, .sequence = i};
+        message_t *reply = runtime_call (runtime, &to, &log_append_record, &append, 5000, &error);
+        if (!reply)
+            fail_msg ("%s", error.text);
+        const log_durable_t *durable = message_body (reply, log_durable);
+        assert_non_null (durable);
+        assert_int_equal (durable->sequence, i);
+        assert_int_equal (durable->last_index, i);
+        message_release (&reply);
+    }
+    zactor_destroy (&host);
+    runtime_destroy (&runtime);
+    raft_log_state_t found;
+    raft_log_state (log, &found);
+    assert_int_equal (found.last, 50);
+    raft_log_close (&log);
+    temp_dir_remove (dir);
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_group_commit),           cmocka_unit_test (test_order_and_requests),
         cmocka_unit_test (test_compaction_in_slices),   cmocka_unit_test (test_failure_ends_it),
-        cmocka_unit_test (test_tells_when_nearly_full),
+        cmocka_unit_test (test_tells_when_nearly_full), cmocka_unit_test (test_in_a_host),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }
