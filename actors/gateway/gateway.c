@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { TIMER_TICK, TIMER_APPLY }; /* the lowest bit of a timer's data */
+enum { TIMER_TICK, TIMER_APPLY }; /* a timer's data */
 
 /*  ---- masters ----------------------------------------------------------------- */
 
@@ -294,6 +294,17 @@ static bool is_applied (gateway_t *self, uint64_t index)
     return applied >= index;
 }
 
+/*  Not every command changes a table, and so not each is announced: look as well. */
+static void await_applied (gateway_t *self, context_t *ctx, size_t at)
+{
+    gateway_pending_t *pending = &self->pending[at];
+    pending->timer = 0;
+    if (is_applied (self, pending->index) || context_now (ctx) >= pending->until_ns)
+        resume (self, ctx, at, NULL);
+    else
+        pending->timer = context_after (ctx, MS_TO_NS (GATEWAY_LOOK_MS), TIMER_APPLY);
+}
+
 /*  A proposal's answer: the call goes on when this master's ledger has it too, or
     when that takes too long: it is durable either way. */
 static void receive_proposed (gateway_t *self, context_t *ctx, size_t at, const message_t *reply)
@@ -308,10 +319,8 @@ static void receive_proposed (gateway_t *self, context_t *ctx, size_t at, const 
     pending->index = proposed->index;
     snprintf (pending->value, sizeof (pending->value), "%s",
               proposed->value ? proposed->value : "");
-    if (is_applied (self, proposed->index))
-        resume (self, ctx, at, NULL);
-    else
-        pending->timer = context_after (ctx, MS_TO_NS (GATEWAY_APPLY_MS), TIMER_APPLY);
+    pending->until_ns = context_now (ctx) + MS_TO_NS (GATEWAY_APPLY_MS);
+    await_applied (self, ctx, at);
 }
 
 static void receive_applied (gateway_t *self, context_t *ctx, uint64_t index)
@@ -414,7 +423,7 @@ static void gateway_timer (void *state, context_t *ctx, uint64_t timer, uint64_t
     }
     for (size_t i = 0; i < self->pending_count; i++)
         if (self->pending[i].timer == timer) {
-            resume (self, ctx, i, NULL);
+            await_applied (self, ctx, i);
             return;
         }
 }

@@ -10,6 +10,7 @@ enum {
     GATEWAY_TICK_MS = 1000,
     GATEWAY_HEARD_MS = 2500, /* a master that was heard of within this time is reachable */
     GATEWAY_PROPOSE_MS = 10000,
+    GATEWAY_LOOK_MS = 20,    /* how often it looks meanwhile */
     GATEWAY_APPLY_MS = 2000, /* how long an answer waits for this master's own ledger */
     GATEWAY_VIEW_MS = 1000
 };
@@ -28,6 +29,7 @@ typedef struct {
     uint64_t correlation;
     uint64_t index;
     uint64_t timer;
+    int64_t until_ns; /* for the ledger */
     message_t *request;
     call_next_t *next;
     char value[201];

@@ -9,10 +9,11 @@
 
 static int count_jobs (call_t *call, job_counts_t *counts, nexus_error_t *error)
 {
-    job_t *jobs;
-    if (ledger_list (call->txn, LEDGER_JOBS, NULL, NULL, 0, &call->arena, (void **)&jobs,
-                     &counts->total, error))
+    void *items;
+    if (ledger_list (call->txn, LEDGER_JOBS, NULL, NULL, 0, &call->arena, &items, &counts->total,
+                     error))
         return -1;
+    const job_t *jobs = items;
     uint64_t *const by_phase[] = {
         [JOB_QUEUED] = &counts->queued,         [JOB_RUNNING] = &counts->running,
         [JOB_RESTARTING] = &counts->restarting, [JOB_RECOVERING] = &counts->recovering,
@@ -127,9 +128,6 @@ static void set_gauges (call_t *call)
         metric_set (metrics_gauge (metrics, "nexus_workers", "Workers in the ledger by state.",
                                    by_state[i].labels),
                     (double)by_state[i].value);
-    metric_set (metrics_gauge (metrics, "nexus_ledger_applied_index",
-                               "Log index up to which this master's ledger is applied.", NULL),
-                (double)ledger_number (call->txn, LEDGER_APPLIED));
 }
 
 void handle_metrics (call_t *call)

@@ -98,7 +98,7 @@ void handle_job_list (call_t *call)
     const char *cursor = query->cursor ? query->cursor : "";
     uint64_t after = strtoull (cursor, NULL, 10);
     nexus_error_t error;
-    job_t *jobs;
+    void *items;
     size_t count, kept = 0;
     if (!phases)
         return;
@@ -107,11 +107,11 @@ void handle_job_list (call_t *call)
                    "cursor: this is none; pass the \"next\" of the page before");
         return;
     }
-    if (ledger_list (call->txn, LEDGER_JOBS, NULL, NULL, 0, &call->arena, (void **)&jobs, &count,
-                     &error)) {
+    if (ledger_list (call->txn, LEDGER_JOBS, NULL, NULL, 0, &call->arena, &items, &count, &error)) {
         call_fail_error (call, &error);
         return;
     }
+    job_t *jobs = items;
     if (count)
         qsort (jobs, count, sizeof (*jobs), query->reverse ? by_number_reverse : by_number);
     char next[24] = "";

@@ -1,0 +1,73 @@
+/*  client - the nexus command's side of the HTTPS API
+
+    Finds the cluster (options, environment, client.yaml), and asks its masters:
+    the last one that answered first, the others when it is out of reach or can't
+    (503, 502, 504), until one can or the time is up. A POST carries an
+    Idempotency-Key, so that asking twice does it once. TLS is always verified.
+
+    Where client.yaml is looked for: --dir, NEXUS_DIR, ./nexus-cluster,
+    ~/.config/nexus; the first directory that has it.
+*/
+#pragma once
+
+#include "actors/protocol/api.h"
+#include "actors/protocol/config.h"
+#include "cli/options.h"
+#include "runtime/buffer.h"
+
+typedef struct client client_t;
+
+/*  The options that every client command has: lines for its table. */
+#define CLIENT_OPTIONS                                                                          \
+    {"endpoint", 'e',                                                                           \
+     "URL",      {"NEXUS_API_ENDPOINT", "LOOMOS_API_ENDPOINT"},                                 \
+     NULL,       "https://HOST:PORT of a master; several with commas between."},                \
+        {"dir", 'd', "DIR", {"NEXUS_DIR"}, NULL, "The cluster's directory, with client.yaml."}, \
+        {"token", 0, "TOKEN", {"NEXUS_TOKEN"}, NULL, "Bearer token."},                          \
+        {"authority", 0, "FILE", {"NEXUS_AUTHORITY"}, NULL, "Certificates to trust, PEM."},     \
+    {                                                                                           \
+        "patience", 0, "SECONDS", {NULL}, "10", "How long to look for a master that answers."   \
+    }
+#define CLIENT_JSON                                                  \
+    {                                                                \
+        "json", 'j', NULL, {NULL}, NULL, "Print JSON, for programs." \
+    }
+
+/*  An answer; its buffers belong to the caller: client_answer_free. */
+typedef struct {
+    long status;
+    buffer_t body;        /* ends with a NUL that is not counted */
+    uint64_t next_offset; /* X-Nexus-Next-Offset */
+    bool end;             /* X-Nexus-End: true */
+    char leader[64];      /* X-Nexus-Leader */
+} client_answer_t;
+
+/*  NULL with an error that says how to name a cluster. options must have CLIENT_OPTIONS. */
+client_t *client_new (options_t *options, nexus_error_t *error);
+void client_destroy (client_t **self_p);
+
+/*  Asks; body NULL: a GET. -1 with the problem's words if the status is not 2xx, or
+    nobody answered (NEXUS_UNAVAILABLE); *answer is then empty. */
+int client_ask (client_t *self, const char *path, const char *body_type, const void *body,
+                size_t body_size, client_answer_t *answer, nexus_error_t *error);
+void client_answer_free (client_answer_t *answer);
+
+/*  Each fault of the document that the last problem named, or no faults. In the
+    client's memory until the next question. */
+const problem_t *client_problem (const client_t *self);
+
+/*  How long one question may take on the server, beyond which it is given up; 0: 10 s. */
+void client_set_wait (client_t *self, int64_t wait_ms);
+/*  How long to look for a master that answers, instead of --patience. */
+void client_set_patience (client_t *self, int64_t patience_ms);
+
+/*  GETs (body NULL) or POSTs, and reads the answer as that record, its memory in the arena. */
+int client_record (client_t *self, const char *path, const char *body, const record_t *record,
+                   arena_t *arena, void *value, nexus_error_t *error);
+
+/*  GETs or POSTs and prints the answer's JSON as it came; the exit code. */
+int client_print (client_t *self, const char *path, const char *body);
+
+/*  "/api/v1/jobs/" and the id, escaped, and what follows. In a buffer of the client's,
+    until the next call. */
+const char *client_path (client_t *self, const char *before, const char *id, const char *behind);

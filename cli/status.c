@@ -1,0 +1,65 @@
+/*  status - nexus status */
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/table.h"
+
+#include <inttypes.h>
+
+static const option_t status_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
+
+static void print_status (const cluster_status_t *status)
+{
+    const worker_counts_t *workers = &status->workers;
+    const job_counts_t *jobs = &status->jobs;
+    if (*status->leader)
+        printf ("Leader   %s (term %" PRIu64 ", commit index %" PRIu64 ")\n", status->leader,
+                status->term, status->commit);
+    else
+        printf (
+            "Leader   none known to %s: fewer than half of the masters are up and reachable, or "
+            "an election is going on\n",
+            status->answered_by);
+    printf ("Workers  %" PRIu64 " of %" PRIu64 " alive; %" PRIu64 " draining, %" PRIu64 " lost\n",
+            workers->alive, workers->total, workers->draining, workers->lost);
+    printf ("Jobs     %" PRIu64 " running, %" PRIu64 " queued, %" PRIu64
+            " restarting or recovering, "
+            "%" PRIu64 " stopping; ended: %" PRIu64 " succeeded, %" PRIu64 " failed, %" PRIu64
+            " cancelled, %" PRIu64 " timed out\n\n",
+            jobs->running, jobs->queued, jobs->restarting + jobs->recovering, jobs->stopping,
+            jobs->succeeded, jobs->failed, jobs->cancelled, jobs->timed_out);
+    table_t *table = table_new ();
+    table_header (table, "master");
+    for (size_t i = 1; i < 5; i++) {
+        static const char *const titles[] = {"", "role", "reachable", "applied", "api"};
+        table_header (table, titles[i]);
+    }
+    for (size_t i = 0; i < status->masters.count; i++)
+        table_record (table, &master_status_record, &status->masters.items[i]);
+    table_print (table, stdout, 0);
+    table_destroy (&table);
+}
+
+static int run_status (options_t *options)
+{
+    static const char path[] = "/api/v1/cluster/status";
+    nexus_error_t error;
+    client_t *client = client_new (options, &error);
+    if (!client)
+        return command_fail (&error);
+    int rc = 0;
+    arena_t arena;
+    cluster_status_t status;
+    arena_init (&arena, 64 << 20, NULL, 0);
+    if (options_flag (options, "json"))
+        rc = client_print (client, path, NULL);
+    else if (client_record (client, path, NULL, &cluster_status_record, &arena, &status, &error))
+        rc = command_fail (&error);
+    else
+        print_status (&status);
+    arena_reset (&arena);
+    client_destroy (&client);
+    return rc;
+}
+
+const command_t command_status = {
+    "status", "", "The cluster at a glance", NULL, status_options, 0, 0, run_status};
