@@ -15,8 +15,7 @@
 #define TURN_MESSAGES_MAX 1024
 #define TIMERS_MAX        1024   /* a pass */
 #define POLL_INTERVAL_NS  200000 /* how often a busy host looks at its sockets */
-#define SLEEP_NS_MAX      60000000000
-#define PROBES            4 /* a pipe has two ends, an inbox one, and one to spare */
+#define PROBES            4      /* a pipe has two ends, an inbox one, and one to spare */
 #define CLOSE_WAITS       1000
 #define CLOSE_WAIT_US     100
 
@@ -338,16 +337,18 @@ static void dispatch (host_t *self, nfds_t count)
 /*  Looks at the sockets; sleeps if there is nothing else to do. */
 static void poll_sockets (host_t *self)
 {
-    int64_t timeout = 0;
+    struct timespec ts = {0, 0};
+    bool forever = false;
     if (!self->ready_first && !sockets_ready (self)) {
         int64_t next = timers_next (self->timers);
-        int64_t left = next == INT64_MAX ? SLEEP_NS_MAX : next - clock_now_ns ();
-        if (left > 0 && inbox_sleep (self->inbox))
-            timeout = left < SLEEP_NS_MAX ? left : SLEEP_NS_MAX;
+        int64_t left = next == INT64_MAX ? next : next - clock_now_ns ();
+        if (left > 0 && inbox_sleep (self->inbox)) {
+            forever = next == INT64_MAX;
+            ts = (struct timespec){left / 1000000000, left % 1000000000};
+        }
     }
     nfds_t count = fill_fds (self);
-    struct timespec ts = {.tv_sec = timeout / 1000000000, .tv_nsec = timeout % 1000000000};
-    int rc = ppoll (self->fds, count, &ts, NULL);
+    int rc = ppoll (self->fds, count, forever ? NULL : &ts, NULL);
     if (rc == -1) {
         assert (errno == EINTR || errno == ENOMEM);
         for (nfds_t i = 0; i < count; i++)

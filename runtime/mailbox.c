@@ -37,6 +37,7 @@ struct inbox {
     _Atomic (void *) head; /* mailbox_t stack, ASLEEP or CLOSED */
     atomic_uint references;
     int fd;
+    bool readable; /* the consumer's: the eventfd's count is still to be read */
 };
 
 struct mailbox {
@@ -137,6 +138,11 @@ bool inbox_waiting (const inbox_t *self)
 
 bool inbox_sleep (inbox_t *self)
 {
+    /* The last wake-up's count is cleared only now: work comes first. */
+    uint64_t count;
+    if (self->readable && read (self->fd, &count, sizeof count) == -1)
+        assert (errno == EAGAIN || errno == EINTR);
+    self->readable = false;
     void *expected = NULL;
     return atomic_compare_exchange_strong (&self->head, &expected, ASLEEP);
 }
@@ -145,9 +151,7 @@ void inbox_wake (inbox_t *self, bool readable)
 {
     void *expected = ASLEEP;
     atomic_compare_exchange_strong (&self->head, &expected, NULL);
-    uint64_t count;
-    if (readable && read (self->fd, &count, sizeof count) == -1)
-        assert (errno == EAGAIN || errno == EINTR);
+    self->readable = self->readable || readable;
 }
 
 /*  Puts in a mailbox whose scheduled flag the caller has just set. */

@@ -38,7 +38,8 @@ mailbox_t *inbox_take (inbox_t *self);
 bool inbox_waiting (const inbox_t *self);
 /*  True: nothing is waiting, and what arrives from now on writes the eventfd. */
 bool inbox_sleep (inbox_t *self);
-/*  After a sleep; readable says whether poll found the eventfd readable. */
+/*  After a sleep; readable says whether poll found the eventfd readable. (It is read
+    before the next sleep.) */
 void inbox_wake (inbox_t *self, bool readable);
 
 /*  ---- mailbox ------------------------------------------------------------ */

@@ -306,12 +306,12 @@ static section_t sections[] = {
     {"one_way",
      "messages/s",
      {one_way_in_host, one_way_between_hosts, one_way_pipe, one_way_inproc},
-     {4000000, 3000000, 3000000, 3000000},
+     {2000000, 2000000, 2000000, 2000000},
      {0}},
     {"round_trip",
      "round trips/s",
      {round_trip_in_host, round_trip_between_hosts, round_trip_pipe, round_trip_inproc},
-     {1000000, 40000, 40000, 40000},
+     {500000, 20000, 20000, 20000},
      {0}},
 };
 
@@ -356,7 +356,7 @@ int main (int argc, char **argv)
     }
     zsys_handler_set (NULL);
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
-        measure (&sections[i], quick ? 1 : 5, quick ? 10 : 1);
+        measure (&sections[i], quick ? 1 : 7, quick ? 10 : 1);
         if (!json)
             print_text (&sections[i]);
     }

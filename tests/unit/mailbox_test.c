@@ -165,12 +165,13 @@ static void test_wake_up (void **state)
     push (box.mailbox, false, 3);
     assert_true (readable (box.inbox));
     inbox_wake (box.inbox, true);
-    assert_false (readable (box.inbox));
     ready = inbox_take (box.inbox);
     assert_ptr_equal (ready, box.mailbox);
     assert_false (mailbox_claim (box.mailbox));
     expect (box.mailbox, false, 3);
     assert_true (mailbox_idle (box.mailbox));
+    assert_true (inbox_sleep (box.inbox));
+    assert_false (readable (box.inbox)); /* the old wake-up does not end the new sleep */
     assert_true (mailbox_claim (box.mailbox));
     mailbox_release (&ready);
     free_box (&box);
