@@ -20,6 +20,13 @@ typedef struct {
     int (*run) (options_t *options);
 } command_t;
 
+extern const command_t command_up;
+extern const command_t command_down;
+extern const command_t command_master;
+extern const command_t command_worker;
+extern const command_t command_key;
+extern const command_t command_root;
+extern const command_t command_token;
 extern const command_t command_status;
 extern const command_t command_job_submit;
 extern const command_t command_job_list;

@@ -17,7 +17,9 @@ static const command_t command_version = {"version", "", "Print the version", NU
                                           0,         0,  run_version};
 
 static const command_t *const commands[] = {
-    &command_status,      &command_job_submit,   &command_job_list,       &command_job_show,
+    &command_up,           &command_down,         &command_master,
+    &command_worker,       &command_key,          &command_root,
+    &command_token,        &command_status,      &command_job_submit,   &command_job_list,       &command_job_show,
     &command_job_watch,   &command_job_logs,     &command_job_metrics,    &command_job_stop,
     &command_worker_list, &command_worker_drain, &command_worker_undrain, &command_version,
 };
