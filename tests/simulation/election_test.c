@@ -10,10 +10,13 @@
     In the end the faults cease, and all have to make progress and be equal.
 */
 #include "actors/election/election_private.h"
-#include "tests/simulation/sim_raft_log.h"
+#include "actors/simulation/raft_log.h"
+#include "runtime/simulator.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 enum { MASTERS_MAX = 7, ENTRIES_MAX = 100000, TERMS_MAX = 100000 };
@@ -27,6 +30,7 @@ typedef struct {
     unsigned node;
     uint64_t applied; /* survives a crash if the ledgers are durable */
     election_args_t args;
+    sim_disk_t *disk;
 } member_t;
 
 struct cluster {
@@ -240,10 +244,10 @@ static const behaviour_t client_behaviour = {
 static int s_boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *error)
 {
     member_t *master = context;
-    sim_disk_t *disk = simulator_disk (sim, node);
-    master->args.log = sim_raft_log (disk);
+    master->disk = simulator_disk (sim, node);
+    master->args.log = simulated_log (master->disk);
     const child_t children[] = {
-        {.behaviour = &sim_raft_log_behaviour, .name = "raft_log", .args = disk},
+        {.behaviour = &simulated_log_behaviour, .name = "log", .args = &master->disk},
         {.behaviour = &fake_ledger_behaviour, .name = "ledger", .args = master},
         {.behaviour = &election_behaviour, .name = "election", .args = &master->args},
         {.behaviour = &client_behaviour, .name = "client", .args = master},

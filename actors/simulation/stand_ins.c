@@ -1,0 +1,139 @@
+/*  stand_ins - what a simulated worker has instead of processes and an aggregator */
+#include "actors/simulation/simulation_private.h"
+
+#include "actors/executor/messages.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/*  ---- processes: each is a timer ------------------------------------------------ */
+
+typedef struct {
+    simulated_worker_t *worker;
+    address_t executor;
+} processes_t;
+
+/*  What a timer stands for: the process's end, with an exit code. */
+static uint64_t ending (int64_t pid, int exit_code)
+{
+    return (uint64_t)pid << 8 | (uint64_t)exit_code;
+}
+
+static int processes_start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+{
+    (void)ctx, (void)error;
+    processes_t *self = state;
+    memcpy (&self->worker, args, sizeof self->worker);
+    return 0;
+}
+
+static simulation_process_t *find_process (simulation_t *simulation, unsigned worker, int64_t pid)
+{
+    for (size_t i = 0; i < simulation->process_count; i++)
+        if (simulation->processes[i].worker == worker && simulation->processes[i].pid == pid)
+            return &simulation->processes[i];
+    return NULL;
+}
+
+static void begin_process (processes_t *self, context_t *ctx, const message_t *message,
+                           const process_start_t *start)
+{
+    simulation_t *simulation = self->worker->simulation;
+    self->executor = message->from;
+    if (context_random (ctx) % 20 == 0) {
+        context_reply_failure (ctx, message, NEXUS_IO, "fork: out of luck");
+        return;
+    }
+    assert (simulation->process_count < SIMULATION_PROCESSES_MAX);
+    simulation_process_t *process = &simulation->processes[simulation->process_count++];
+    *process = (simulation_process_t){.worker = self->worker->number,
+                                      .pid = ++simulation->pid,
+                                      .rank = start->order.rank,
+                                      .attempt = start->order.attempt};
+    snprintf (process->job_id, sizeof process->job_id, "%s", start->order.job_id);
+    process_started_t started = {.pid = process->pid};
+    for (size_t i = 0; i < sizeof started.key.bytes; i++)
+        started.key.bytes[i] = (uint8_t)(context_random (ctx) | 1);
+    context_reply (ctx, message, &process_started_record, &started);
+    int64_t runs_ms = 200 + (int64_t)(context_random (ctx) % 6000);
+    int exit_code = context_random (ctx) % 8 == 0 ? 1 : 0;
+    context_after (ctx, MS_TO_NS (runs_ms), ending (process->pid, exit_code));
+}
+
+static void processes_receive (void *state, context_t *ctx, const message_t *message)
+{
+    processes_t *self = state;
+    const process_start_t *start = message_body (message, process_start);
+    const process_signal_t *order = message_body (message, process_signal);
+    if (message->role != ROLE_LOCAL)
+        return;
+    if (start)
+        begin_process (self, ctx, message, start);
+    if (order && find_process (self->worker->simulation, self->worker->number, order->pid)) {
+        bool kill = strcmp (order->signal, "KILL") == 0;
+        int64_t takes_ms = kill ? 0 : (int64_t)(context_random (ctx) % 400);
+        context_after (ctx, MS_TO_NS (takes_ms), ending (order->pid, kill ? 137 : 143));
+    }
+}
+
+static void processes_timer (void *state, context_t *ctx, uint64_t timer, uint64_t data)
+{
+    (void)timer;
+    processes_t *self = state;
+    simulation_t *simulation = self->worker->simulation;
+    int64_t pid = (int64_t)(data >> 8);
+    simulation_process_t *process = find_process (simulation, self->worker->number, pid);
+    if (!process)
+        return; /* a signal was faster */
+    *process = simulation->processes[--simulation->process_count];
+    process_ended_t ended = {.pid = pid, .exit_code = (int64_t)(data & 255)};
+    context_send (ctx, &self->executor, &process_ended_record, &ended);
+}
+
+/*  Also called in a crash: processes don't outlive their agent here. */
+static void processes_stop (void *state, context_t *ctx)
+{
+    (void)ctx;
+    processes_t *self = state;
+    simulation_t *simulation = self->worker->simulation;
+    for (size_t i = 0; i < simulation->process_count;)
+        if (simulation->processes[i].worker == self->worker->number)
+            simulation->processes[i] = simulation->processes[--simulation->process_count];
+        else
+            i++;
+}
+
+const behaviour_t simulated_processes_behaviour = {
+    .name = "process",
+    .state_size = sizeof (processes_t),
+    .start = processes_start,
+    .receive = processes_receive,
+    .timer = processes_timer,
+    .stop = processes_stop,
+};
+
+/*  ---- the aggregator: every shard is ready at once --------------------------------- */
+
+static void aggregator_receive (void *state, context_t *ctx, const message_t *message)
+{
+    (void)state;
+    const shard_orders_t *orders = message_body (message, shard_orders);
+    if (!orders || message->role != ROLE_LOCAL)
+        return;
+    shard_state_t items[64];
+    shard_states_t states = {.shards = {items, 0}};
+    assert (orders->shards.count <= sizeof items / sizeof items[0]);
+    for (size_t i = 0; i < orders->shards.count; i++)
+        items[states.shards.count++] =
+            (shard_state_t){.job_id = orders->shards.items[i].job_id,
+                            .index = orders->shards.items[i].index,
+                            .generation = orders->shards.items[i].generation,
+                            .ready = true};
+    context_send (ctx, &message->from, &shard_states_record, &states);
+}
+
+const behaviour_t simulated_aggregator_behaviour = {
+    .name = "aggregator",
+    .receive = aggregator_receive,
+};
