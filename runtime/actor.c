@@ -97,7 +97,7 @@ static actor_t *new_actor (host_t *self, const child_t *child, nexus_error_t *er
     return actor;
 }
 
-actor_t *actor_begin (host_t *self, const child_t *child, actor_t *parent, const address_t *watcher,
+actor_t *actor_begin (host_t *self, const child_t *child, actor_t *parent, mailbox_t *watcher,
                       nexus_error_t *error)
 {
     if (actor_check (child, error) == -1)
@@ -167,17 +167,10 @@ void actor_abandon (actor_t *actor, kid_t *kid)
     runtime_abandon (self->runtime, kid->host, kid->zactor);
     kid->host = NULL;
 
-    directory_t *directory = runtime_directory (self->runtime);
-    mailbox_t *mailbox = directory_find (directory, &kid->address);
-    if (mailbox) {
-        address_t *watchers;
-        size_t count;
-        if (directory_remove (directory, mailbox, &watchers, &count))
-            for (size_t i = 0; i < count; i++)
-                runtime_down (self->runtime, &watchers[i], &kid->address, true, reason);
-        free (watchers);
-        mailbox_release (&mailbox);
-    }
+    mailbox_t *mailbox = directory_find (runtime_directory (self->runtime), &kid->address);
+    if (mailbox)
+        runtime_leave (self->runtime, mailbox, true, reason);
+    mailbox_release (&mailbox);
     drop_kid (actor, kid);
 }
 
@@ -201,7 +194,7 @@ void actor_reap (actor_t *actor, const down_t *down)
 static void end_kid (actor_t *actor, kid_t *kid)
 {
     directory_t *directory = runtime_directory (actor->host->runtime);
-    directory_unwatch (directory, &kid->address, &actor->context.self);
+    directory_unwatch (directory, &kid->address, actor->mailbox);
     if (kid->actor) {
         if (!kid->actor->ending)
             kid->actor->reason = strdup ("its parent ended");
@@ -226,22 +219,16 @@ static void drop_timers (actor_t *actor)
             pending_take (actor->host->pending, actor, entry.data, NULL);
 }
 
-/*  Unregisters; what still waits in the mailbox becomes dead letters, and the
+/*  What still waits in the mailbox becomes dead letters; the name is free; the
     watchers get their down message. */
 static void leave (actor_t *actor)
 {
     runtime_t *runtime = actor->host->runtime;
-    address_t *watchers;
-    size_t count;
-    directory_remove (runtime_directory (runtime), actor->mailbox, &watchers, &count);
     mailbox_close (actor->mailbox);
     message_t *message;
     while ((message = mailbox_pop (actor->mailbox)))
         runtime_dead (runtime, &message, DEAD_ENDED);
-    const char *reason = actor->reason ? actor->reason : "done";
-    for (size_t i = 0; i < count; i++)
-        runtime_down (runtime, &watchers[i], &actor->context.self, actor->failed, reason);
-    free (watchers);
+    runtime_leave (runtime, actor->mailbox, actor->failed, actor->reason ? actor->reason : "done");
     actor_report_depth (actor, 0);
 }
 
@@ -340,9 +327,9 @@ static int op_spawn (context_t *ctx, const child_t *child, nexus_error_t *error)
     uint64_t trace = ctx->trace;
     int64_t now = host_now (self); /* the child's callbacks are inside ours: our clock stands */
     if (child->thread)
-        kid->zactor = host_start (self->runtime, child, &ctx->self, &kid->host, error);
+        kid->zactor = host_start (self->runtime, child, actor->mailbox, &kid->host, error);
     else
-        kid->actor = actor_begin (self, child, actor, &ctx->self, error);
+        kid->actor = actor_begin (self, child, actor, actor->mailbox, error);
     ctx->trace = trace;
     self->now = now;
     if (!kid->zactor && !kid->actor) {
@@ -377,10 +364,11 @@ static void op_stop_child (context_t *ctx, const address_t *child)
 static void op_watch (context_t *ctx, const address_t *target)
 {
     runtime_t *runtime = ctx->runtime;
+    mailbox_t *self = actor_of (ctx)->mailbox;
     if (!runtime_is_local (runtime, target))
-        runtime_down (runtime, &ctx->self, target, true, "actors of other nodes can't be watched");
-    else if (!directory_watch (runtime_directory (runtime), target, &ctx->self))
-        runtime_down (runtime, &ctx->self, target, true, "there is no such actor");
+        runtime_down (self, target, true, "actors of other nodes can't be watched");
+    else if (!directory_watch (runtime_directory (runtime), target, self))
+        runtime_down (self, target, true, "there is no such actor");
 }
 
 static void op_end (context_t *ctx, const nexus_error_t *error)

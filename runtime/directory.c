@@ -8,7 +8,7 @@ typedef struct entry entry_t;
 struct entry {
     entry_t *next;
     mailbox_t *mailbox;
-    address_t *watchers;
+    mailbox_t **watchers;
     size_t watcher_count;
 };
 
@@ -63,6 +63,8 @@ void directory_destroy (directory_t **self_p)
             entry_t *entry = self->buckets[i];
             self->buckets[i] = entry->next;
             mailbox_release (&entry->mailbox);
+            for (size_t j = 0; j < entry->watcher_count; j++)
+                mailbox_release (&entry->watchers[j]);
             free (entry->watchers);
             free (entry);
         }
@@ -126,7 +128,7 @@ int directory_add (directory_t *self, mailbox_t *mailbox, nexus_error_t *error)
     return 0;
 }
 
-bool directory_remove (directory_t *self, mailbox_t *mailbox, address_t **ret_watchers,
+bool directory_remove (directory_t *self, mailbox_t *mailbox, mailbox_t ***ret_watchers,
                        size_t *ret_count)
 {
     *ret_watchers = NULL;
@@ -158,43 +160,53 @@ mailbox_t *directory_find (directory_t *self, const address_t *address)
     return mailbox;
 }
 
-static size_t watcher_index (const entry_t *entry, const address_t *watcher)
+static size_t watcher_index (const entry_t *entry, const mailbox_t *watcher)
 {
     size_t i = 0;
-    while (i < entry->watcher_count && !address_equal (&entry->watchers[i], watcher))
+    while (i < entry->watcher_count && entry->watchers[i] != watcher)
         i++;
     return i;
 }
 
-bool directory_watch (directory_t *self, const address_t *target, const address_t *watcher)
+static void drop_watcher (entry_t *entry, size_t i)
+{
+    mailbox_release (&entry->watchers[i]);
+    entry->watchers[i] = entry->watchers[--entry->watcher_count];
+}
+
+static bool add_watcher (entry_t *entry, mailbox_t *watcher)
+{
+    if (watcher_index (entry, watcher) < entry->watcher_count)
+        return true;
+    /* Those that have ended since make room, so the list is as long as it must be. */
+    for (size_t i = entry->watcher_count; i-- > 0;)
+        if (mailbox_closed (entry->watchers[i]))
+            drop_watcher (entry, i);
+    mailbox_t **watchers = realloc (entry->watchers, (entry->watcher_count + 1) * sizeof *watchers);
+    if (!watchers)
+        return false;
+    watchers[entry->watcher_count++] = mailbox_retain (watcher);
+    entry->watchers = watchers;
+    return true;
+}
+
+bool directory_watch (directory_t *self, const address_t *target, mailbox_t *watcher)
 {
     pthread_rwlock_wrlock (&self->lock);
     entry_t *entry = *locate (self, target);
-    bool watched = false;
-    if (entry) {
-        watched = watcher_index (entry, watcher) < entry->watcher_count;
-        if (!watched) {
-            size_t size = (entry->watcher_count + 1) * sizeof *watcher;
-            address_t *watchers = realloc (entry->watchers, size);
-            if (watchers) {
-                watchers[entry->watcher_count++] = *watcher;
-                entry->watchers = watchers;
-                watched = true;
-            }
-        }
-    }
+    bool watched = entry && add_watcher (entry, watcher);
     pthread_rwlock_unlock (&self->lock);
     return watched;
 }
 
-void directory_unwatch (directory_t *self, const address_t *target, const address_t *watcher)
+void directory_unwatch (directory_t *self, const address_t *target, const mailbox_t *watcher)
 {
     pthread_rwlock_wrlock (&self->lock);
     entry_t *entry = *locate (self, target);
     if (entry) {
         size_t i = watcher_index (entry, watcher);
         if (i < entry->watcher_count)
-            entry->watchers[i] = entry->watchers[--entry->watcher_count];
+            drop_watcher (entry, i);
     }
     pthread_rwlock_unlock (&self->lock);
 }

@@ -394,8 +394,7 @@ static int open_host (host_t *self, nexus_error_t *error)
     self->pending = pending_new (random_next (&self->random));
     sender_init (&self->sender, self->runtime);
     sender_enter (&self->sender);
-    const address_t *parent = self->parent.actor[0] ? &self->parent : NULL;
-    self->root = actor_begin (self, &self->child, NULL, parent, error);
+    self->root = actor_begin (self, &self->child, NULL, self->parent, error);
     return self->root ? 0 : -1;
 }
 
@@ -463,6 +462,7 @@ void host_release (host_t *self)
     pthread_mutex_unlock (&self->lock);
     if (!last)
         return;
+    mailbox_release (&self->parent);
     pthread_cond_destroy (&self->changed);
     pthread_mutex_destroy (&self->lock);
     free (self);
@@ -490,7 +490,7 @@ bool host_collect (host_t *self, zactor_t *zactor)
     return true;
 }
 
-static host_t *new_host (runtime_t *runtime, const child_t *child, const address_t *parent,
+static host_t *new_host (runtime_t *runtime, const child_t *child, mailbox_t *parent,
                          nexus_error_t *error)
 {
     host_t *self = calloc (1, sizeof *self);
@@ -503,7 +503,7 @@ static host_t *new_host (runtime_t *runtime, const child_t *child, const address
     self->child = *child;
     self->child.name = self->address.actor;
     if (parent)
-        self->parent = *parent;
+        self->parent = mailbox_retain (parent);
     self->references = 2; /* the starter's and the thread's */
     pthread_condattr_t attributes;
     pthread_condattr_init (&attributes);
@@ -545,7 +545,7 @@ static int check_sockets (nexus_error_t *error)
                             zmq_strerror (reason));
 }
 
-zactor_t *host_start (runtime_t *runtime, const child_t *child, const address_t *parent,
+zactor_t *host_start (runtime_t *runtime, const child_t *child, mailbox_t *parent,
                       host_t **ret_host, nexus_error_t *error)
 {
     if (actor_check (child, error) == -1 || check_sockets (error) == -1)

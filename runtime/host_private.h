@@ -56,7 +56,7 @@ struct host {
     runtime_t *runtime;
     child_t child;
     address_t address; /* of the root */
-    address_t parent;  /* told when the root ends; no name: nobody */
+    mailbox_t *parent; /* told when the root ends; or NULL */
 
     /* Shared between the host's thread and whoever started it. */
     pthread_mutex_t lock;
@@ -89,7 +89,7 @@ struct host {
 /*  Is the name one that an actor can have? */
 int actor_check (const child_t *child, nexus_error_t *error);
 /*  Makes and starts an actor. watcher (or NULL) will be told of its end. */
-actor_t *actor_begin (host_t *self, const child_t *child, actor_t *parent, const address_t *watcher,
+actor_t *actor_begin (host_t *self, const child_t *child, actor_t *parent, mailbox_t *watcher,
                       nexus_error_t *error);
 /*  Ends the actor and its children, and frees it. */
 void actor_end (actor_t *actor);
@@ -113,7 +113,7 @@ void host_watch (actor_t *actor, void *socket, int fd, short events, poll_fn *re
 void host_unwatch (actor_t *actor);
 /*  Starts a zactor for the child; parent (or NULL) will be told of its end, and
     gets a reference on the host in *ret_host. */
-zactor_t *host_start (runtime_t *runtime, const child_t *child, const address_t *parent,
+zactor_t *host_start (runtime_t *runtime, const child_t *child, mailbox_t *parent,
                       host_t **ret_host, nexus_error_t *error);
 /*  Waits until the host's thread has nothing more to do. */
 bool host_wait (host_t *self, int64_t timeout_ms);

@@ -229,6 +229,11 @@ const address_t *mailbox_address (const mailbox_t *self)
     return &self->address;
 }
 
+bool mailbox_closed (const mailbox_t *self)
+{
+    return atomic_load (&self->heads[CONTROL]) == CLOSED;
+}
+
 void *mailbox_owner (const mailbox_t *self)
 {
     return self->owner;

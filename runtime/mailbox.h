@@ -53,6 +53,8 @@ mailbox_t *mailbox_new (inbox_t *inbox, const address_t *address, size_t count_m
 mailbox_t *mailbox_retain (mailbox_t *self);
 void mailbox_release (mailbox_t **self_p);
 const address_t *mailbox_address (const mailbox_t *self);
+/*  Any thread: has its actor ended? */
+bool mailbox_closed (const mailbox_t *self);
 
 /*  Any thread. Takes the message over if it is pushed. */
 mailbox_result_t mailbox_push (mailbox_t *self, message_t **message_p);

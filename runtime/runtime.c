@@ -387,7 +387,7 @@ static void bury (runtime_t *self, message_t **message_p, metric_t *counter, con
 void runtime_dead (runtime_t *self, message_t **message_p, dead_reason_t reason)
 {
     if ((*message_p)->kind == &down_record) {
-        message_release (message_p); /* the watcher has ended too: nothing is lost */
+        message_release (message_p); /* its watcher has ended too: nothing is lost */
         return;
     }
     bury (self, message_p, self->dead[reason], reasons[reason].name, reasons[reason].code,
@@ -404,16 +404,28 @@ void runtime_dead_letter (runtime_t *self, message_t **message_p, const char *re
     bury (self, message_p, counter, reason, code, reason);
 }
 
-void runtime_down (runtime_t *self, const address_t *watcher, const address_t *ended, bool failed,
-                   const char *reason)
+void runtime_down (mailbox_t *watcher, const address_t *ended, bool failed, const char *reason)
 {
     down_t down = {.node = ended->node,
                    .actor = ended->actor,
                    .instance = ended->instance,
                    .failed = failed,
                    .reason = reason};
-    message_t *message = message_new (&down_record, &down, NULL, watcher, ended);
-    runtime_send (self, &message);
+    message_t *message = message_new (&down_record, &down, NULL, mailbox_address (watcher), ended);
+    if (mailbox_push (watcher, &message) != MAILBOX_PUSHED)
+        message_release (&message); /* the watcher has ended too: nothing is lost */
+}
+
+void runtime_leave (runtime_t *self, mailbox_t *mailbox, bool failed, const char *reason)
+{
+    mailbox_t **watchers;
+    size_t count;
+    directory_remove (self->directory, mailbox, &watchers, &count);
+    for (size_t i = 0; i < count; i++) {
+        runtime_down (watchers[i], mailbox_address (mailbox), failed, reason);
+        mailbox_release (&watchers[i]);
+    }
+    free (watchers);
 }
 
 /*  ---- calls from outside ------------------------------------------------- */
@@ -483,10 +495,7 @@ message_t *runtime_call (runtime_t *self, const address_t *to, const record_t *k
         int64_t deadline_ns = request->deadline_ns;
         runtime_send (self, &request);
         reply = await (inbox, mailbox, call, deadline_ns);
-        address_t *watchers;
-        size_t count;
-        directory_remove (self->directory, mailbox, &watchers, &count);
-        free (watchers);
+        runtime_leave (self, mailbox, false, "done");
         char name[64];
         if (!reply)
             nexus_error_set (error, NEXUS_DEADLINE, "no answer from %s within %lld ms",

@@ -36,8 +36,9 @@ typedef enum {
 void runtime_post (runtime_t *self, sender_t *sender, message_t **message_p);
 void runtime_dead (runtime_t *self, message_t **message_p, dead_reason_t reason);
 /*  Tells watcher that an actor has ended. */
-void runtime_down (runtime_t *self, const address_t *watcher, const address_t *ended, bool failed,
-                   const char *reason);
+void runtime_down (mailbox_t *watcher, const address_t *ended, bool failed, const char *reason);
+/*  Takes an actor out of the directory and tells its watchers. */
+void runtime_leave (runtime_t *self, mailbox_t *mailbox, bool failed, const char *reason);
 
 directory_t *runtime_directory (runtime_t *self);
 const record_key_t *runtime_key (const runtime_t *self);

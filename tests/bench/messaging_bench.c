@@ -137,7 +137,7 @@ static const behaviour_t receiver_behaviour = {.name = "receiver",
                                                .start = receiver_start,
                                                .receive = receiver_receive};
 
-static void die (const char *what)
+_Noreturn static void die (const char *what)
 {
     fprintf (stderr, "messaging_bench: %s\n", what);
     exit (1);

@@ -312,16 +312,22 @@ static void test_directory (void **state)
     assert_int_equal (error.code, NEXUS_EXISTS);
     assert_non_null (strstr (error.text, "shard/7"));
 
-    address_t watcher = address_local ("watcher", 0), second = address_local ("second", 0);
-    assert_true (directory_watch (directory, &address, &watcher));
-    assert_true (directory_watch (directory, &address, &watcher));
-    assert_true (directory_watch (directory, &address, &second));
-    directory_unwatch (directory, &address, &second);
+    address_t names[3] = {address_local ("watcher", 0), address_local ("second", 0),
+                          address_local ("ended", 0)};
+    mailbox_t *watcher[3];
+    for (int i = 0; i < 3; i++)
+        watcher[i] = mailbox_new (inbox, &names[i], 0, 0, NULL);
+    assert_true (directory_watch (directory, &address, watcher[2]));
+    mailbox_close (watcher[2]); /* makes room for the next */
+    assert_true (directory_watch (directory, &address, watcher[0]));
+    assert_true (directory_watch (directory, &address, watcher[0]));
+    assert_true (directory_watch (directory, &address, watcher[1]));
+    directory_unwatch (directory, &address, watcher[1]);
     address_t absent = address_local ("absent", 0);
-    assert_false (directory_watch (directory, &absent, &watcher));
+    assert_false (directory_watch (directory, &absent, watcher[0]));
     assert_null (directory_find (directory, &absent));
 
-    address_t *watchers;
+    mailbox_t **watchers;
     size_t count;
     assert_false (directory_remove (directory, twin, &watchers, &count));
     assert_null (watchers);
@@ -333,12 +339,16 @@ static void test_directory (void **state)
         assert_true (directory_remove (directory, mailboxes[i], &watchers, &count));
         assert_int_equal (count, i == 7 ? 1 : 0);
         if (i == 7)
-            assert_true (address_equal (&watchers[0], &watcher));
+            assert_ptr_equal (watchers[0], watcher[0]);
+        for (size_t j = 0; j < count; j++)
+            mailbox_release (&watchers[j]);
         free (watchers);
         assert_null (directory_find (directory, &name));
         mailbox_release (&mailboxes[i]);
     }
     mailbox_release (&twin);
+    for (int i = 0; i < 3; i++)
+        mailbox_release (&watcher[i]);
     directory_destroy (&directory);
     inbox_close (&inbox);
 }
