@@ -2,7 +2,6 @@
 #include "cli/command.h"
 #include "nexus_version.h"
 
-#include <curl/curl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

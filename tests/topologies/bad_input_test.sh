@@ -6,8 +6,8 @@
 # Before there is a cluster.
 expect 64 "did you mean \"nexus status\"" "$nexus" statsu
 expect 64 "unknown option|no option" "$nexus" status --colour
-expect 69 "up|endpoint|cluster" "$nexus" status --dir "$work/nowhere" --patience 1
-expect 64 "masters" "$nexus" up --masters 0 --dir "$dir"
+expect 66 "client.yaml" "$nexus" status --dir "$work/nowhere" --patience 1
+expect 65 "masters" "$nexus" up --masters 0 --dir "$dir"
 expect 64 "config" "$nexus" master
 expect 66 "No such file" "$nexus" master --config "$work/missing.yaml"
 printf 'name: m1\ndir: %s\nbnid: tcp://127.0.0.1:1\nmasters: []\nroot: 7\nelection_ms: soon\n' "$work/m" >"$work/m.yaml"
