@@ -8,7 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 18, WAIT_MS = 5000, PAUSE_MS = 500 };
+enum { CHUNK = 1 << 18, WAIT_MS = 2000, PAUSE_MS = 500 };
 
 static const option_t logs_options[] = {
     CLIENT_OPTIONS,
@@ -106,7 +106,7 @@ static int next_run (reader_t *self, nexus_error_t *error)
         self->silent = false;
         return 1;
     }
-    return state.ended || self->fixed ? -1 : 0;
+    return state.ended || (self->fixed && state.attempt > self->attempt) ? -1 : 0;
 }
 
 static int follow (reader_t *self)
@@ -125,14 +125,18 @@ static int follow (reader_t *self)
         }
         if (!rc)
             self->silent = false;
-        if (!rc && !end)
+        if (!rc && !end && got)
             continue;
+        if (!rc && end && self->fixed)
+            return 0;
+        /*  A worker that died while it wrote never says that this was the end. */
+        bool away = rc != 0, waited = !rc && !end;
         rc = next_run (self, &error);
         if (rc == -2)
             return command_fail (&error);
         if (rc == -1)
-            return end ? 0 : EX_UNAVAILABLE;
-        if (rc == 0)
+            return away ? EX_UNAVAILABLE : 0;
+        if (rc == 0 && !waited)
             (void)usleep (PAUSE_MS * 1000);
     }
 }

@@ -93,17 +93,21 @@ static void add_progress (block_t *block, const picture_t *picture)
     static const char *const speed[] = {"images_per_second", "samples_per_second", NULL};
     const metric_point_t *point = newest (picture, epoch);
     const metric_point_t *step = newest (picture, loss);
-    add (block, "epoch %s", point ? figure_count (point->value).text : "-");
-    if (step)
-        add (block, "   step %s", figure_count ((double)step->step).text);
-    add (block, "   loss %s", step ? figure_real (step->value).text : "-");
+    new_line (block);
+    if (point)
+        add (block, "epoch %s   ", figure_count (point->value).text);
+    if (step) {
+        add (block, "step %s   ", figure_count ((double)step->step).text);
+        add (block, "loss %s   ", figure_real (step->value).text);
+    }
     point = newest (picture, accuracy);
     if (point)
-        add (block, "   test accuracy %.2f %%", point->value * (point->value <= 1 ? 100 : 1));
-    else
-        add (block, "   test accuracy -");
+        add (block, "test accuracy %.2f %%   ", point->value * (point->value <= 1 ? 100 : 1));
     point = newest (picture, speed);
-    add (block, "   %s images/s", point ? figure_count (point->value).text : "-");
+    if (point)
+        add (block, "%s images/s", figure_count (point->value).text);
+    if (!picture->metrics.points.count)
+        add (block, "no metrics yet");
 }
 
 static void add_ranks (block_t *block, const job_detail_t *detail)
@@ -135,8 +139,8 @@ static void compose (block_t *block, const picture_t *picture)
          picture->status.workers.total);
     add (block, "   leader %s, term %" PRIu64,
          *picture->status.leader ? picture->status.leader : "none", picture->status.term);
-    new_line (block);
-    add_progress (block, picture);
+    if (detail->shards.count || picture->metrics.points.count)
+        add_progress (block, picture);
     new_line (block);
     add (block, "pushed %s", figure_bytes (detail->bytes_pushed).text);
     add (block, "   pulled %s", figure_bytes (detail->bytes_pulled).text);

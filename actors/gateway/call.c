@@ -46,7 +46,7 @@ void call_reply_record (call_t *call, const record_t *record, const void *value)
 {
     int status = call->route && call->route->status ? call->route->status : 200;
     json_t *json = record_to_json (record, value, 0);
-    char *text = json ? json_dumps (json, JSON_COMPACT) : NULL;
+    char *text = json ? json_dumps (json, JSON_COMPACT | JSON_REAL_PRECISION (15)) : NULL;
     if (text)
         call_reply (call, status, "application/json", text, strlen (text));
     else
