@@ -406,6 +406,21 @@ static void cluster_settle (cluster_t *self)
     cluster_deliver (self);
 }
 
+/*  Who has a lease is the only leader: nobody leads a later term. */
+static void s_check_leases (cluster_t *self)
+{
+    for (uint64_t id = 1; id <= self->count; id++) {
+        const raft_t *raft = self->nodes[id].raft;
+        if (!raft || !raft_lease_valid (raft))
+            continue;
+        for (uint64_t other = 1; other <= self->count; other++)
+            if (self->nodes[other].raft) {
+                raft_soft_state_t soft = raft_soft_state (self->nodes[other].raft);
+                assert_false (soft.role == RAFT_LEADER && soft.term > raft->term);
+            }
+    }
+}
+
 static void cluster_run (cluster_t *self, int64_t ms)
 {
     for (int64_t i = 0; i < ms; i++) {
@@ -416,6 +431,7 @@ static void cluster_run (cluster_t *self, int64_t ms)
                 cluster_pump (self, id);
             }
         cluster_deliver (self);
+        s_check_leases (self);
     }
 }
 

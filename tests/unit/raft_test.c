@@ -132,25 +132,60 @@ static void test_check_quorum (void **state)
     cluster_destroy (&cluster);
 }
 
-/*  While a lease holds, nobody else is elected; neither after a voter's restart. */
+/*  While a lease holds, nobody else is elected; neither with the vote of one that restarted. */
 static void test_lease_fences_votes (void **state)
 {
     (void)state;
-    cluster_t *cluster = cluster_new (3, 3, NULL);
-    cluster_elect (cluster, 1);
-    cluster_run (cluster, 1000);
-    cluster_isolate (cluster, 1, true);
-    cluster_crash (cluster, 2);
-    cluster_start (cluster, 2);
-    for (int i = 0; i < 20 && raft_lease_valid (cluster->nodes[1].raft); i++) {
-        raft_campaign (cluster->nodes[3].raft);
-        raft_campaign (cluster->nodes[2].raft);
-        cluster_run (cluster, 100);
-        if (raft_lease_valid (cluster->nodes[1].raft))
-            assert_int_equal (cluster_leader (cluster), 1);
+    for (int restart = 0; restart < 2; restart++) {
+        cluster_t *cluster = cluster_new (3, 3, NULL);
+        cluster_elect (cluster, 1);
+        cluster_run (cluster, 1000);
+        cluster_isolate (cluster, 1, true);
+        if (restart) {
+            cluster_crash (cluster, 2);
+            cluster_start (cluster, 2);
+        }
+        int tries = 0;
+        for (; raft_lease_valid (cluster->nodes[1].raft); tries++) {
+            raft_campaign (cluster->nodes[3].raft);
+            cluster_run (cluster, 50); /* checks that nobody leads beside the lease */
+        }
+        assert_true (tries > 10);
+        cluster_run (cluster, 5000);
+        assert_true (cluster_leader (cluster) > 1);
+        cluster_destroy (&cluster);
     }
-    cluster_run (cluster, 5000);
-    assert_true (cluster_leader (cluster) > 1);
+}
+
+static bool s_hold_timeout_now (void *context, const raft_message_t *message)
+{
+    if (message->type != RAFT_MSG_TIMEOUT_NOW)
+        return false;
+    *(raft_message_t *)context = *message;
+    return true;
+}
+
+/*  A MsgTimeoutNow may arrive long after the transfer was given up, and the campaign that it
+    begins respects no lease: so there is none any more in that term. */
+static void test_late_timeout_now (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (3, 3, NULL);
+    raft_message_t late = {0};
+    cluster->intercept = s_hold_timeout_now;
+    cluster->intercept_context = &late;
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 500);
+    assert_true (raft_lease_valid (cluster->nodes[1].raft));
+    assert_int_equal (raft_transfer_leader (cluster->nodes[1].raft, 2), RAFT_OK);
+    cluster_run (cluster, 3000);
+    assert_int_equal (cluster_leader (cluster), 1);
+    assert_int_equal (cluster_propose (cluster, 1, 1), RAFT_OK);
+    assert_false (raft_lease_valid (cluster->nodes[1].raft));
+    cluster_isolate (cluster, 1, true);
+    raft_step (cluster->nodes[2].raft, &late);
+    cluster_run (cluster, 50);
+    assert_int_equal (cluster_leader (cluster), 2);
     cluster_destroy (&cluster);
 }
 
@@ -716,6 +751,13 @@ static void test_hostile_messages (void **state)
                 .entries = entries,
                 .entries_count = cluster_random (cluster, 4),
             };
+            if (cluster_random (cluster, 3) == 0) { /* something that fits, up to the entries */
+                message.type = RAFT_MSG_APP;
+                message.from = 2;
+                message.term = cluster_status (cluster, 1).soft.term;
+                message.index = cluster_random (cluster, 7);
+                message.log_term = raft_journal_term (&raft->journal, message.index);
+            }
             uint64_t commit = cluster_status (cluster, 1).hard.commit;
             for (size_t j = 0; j < message.entries_count; j++)
                 entries[j] = (raft_entry_t){
@@ -860,6 +902,7 @@ int main (void)
         cmocka_unit_test (test_stuck_candidate),
         cmocka_unit_test (test_check_quorum),
         cmocka_unit_test (test_lease_fences_votes),
+        cmocka_unit_test (test_late_timeout_now),
         cmocka_unit_test (test_conflict_repair),
         cmocka_unit_test (test_fast_backtrack),
         cmocka_unit_test (test_figure_8),
