@@ -336,7 +336,8 @@ void runtime_post (runtime_t *self, sender_t *sender, message_t **message_p)
         runtime_dead (self, message_p, DEAD_OVERFLOW);
     } else if (result == MAILBOX_CLOSED) {
         bool local = runtime_is_local (self, &(*message_p)->to);
-        runtime_dead (self, message_p, local ? DEAD_NO_ACTOR : DEAD_NO_ROUTE);
+        bool reply = (*message_p)->flags & MESSAGE_REPLY; /* whoever asked is gone */
+        runtime_dead (self, message_p, !local ? DEAD_NO_ROUTE : reply ? DEAD_LATE : DEAD_NO_ACTOR);
     } else if (sender) {
         sender->messages++;
     } else {

@@ -327,6 +327,15 @@ static void test_late_reply_is_a_dead_letter (void **state)
     for (int i = 0; i < 5000 && dead (runtime, "late") == 0; i++)
         usleep (1000);
     assert_true (dead (runtime, "late") == 1);
+
+    /* The same for a caller that is no actor: it is gone when the answer comes. */
+    nexus_error_t error;
+    address_t to = address_local ("slow", 0);
+    assert_null (runtime_call (runtime, &to, &step_record, &(step_t){.number = 1}, 10, &error));
+    assert_int_equal (error.code, NEXUS_DEADLINE);
+    for (int i = 0; i < 5000 && dead (runtime, "late") == 1; i++)
+        usleep (1000);
+    assert_true (dead (runtime, "late") == 2);
     zactor_destroy (&other);
     zactor_destroy (&host);
     runtime_destroy (&runtime);
