@@ -15,6 +15,11 @@
 #define OUTCOME                                                                           \
     "The exit code is the job's: 0 succeeded, 1 failed, 2 not placed within --timeout,\n" \
     "3 cancelled, 4 timed out; 64 and above: the command itself failed (sysexits)."
+#define NOTES                                                            \
+    {                                                                    \
+        "notes", 0, "FILE", {NULL}, NULL,                                \
+            "Show lines that are appended to this file above the block." \
+    }
 #define TIMEOUT                                                 \
     {                                                           \
         "timeout", 't', "SECONDS", {NULL}, "0",                 \
@@ -26,6 +31,7 @@ static const option_t submit_options[] = {
     CLIENT_JSON,
     {"wait", 'w', NULL, {NULL}, NULL, "Show the job's progress until it has ended."},
     TIMEOUT,
+    NOTES,
     {0},
 };
 static const option_t list_options[] = {
@@ -36,7 +42,7 @@ static const option_t list_options[] = {
     {0},
 };
 static const option_t plain_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
-static const option_t watch_options[] = {CLIENT_OPTIONS, TIMEOUT, {0}};
+static const option_t watch_options[] = {CLIENT_OPTIONS, TIMEOUT, NOTES, {0}};
 
 /*  ---- submit ------------------------------------------------------------------- */
 
@@ -116,7 +122,8 @@ static int submit (client_t *client, const options_t *options, const char *file,
     }
     fflush (stdout);
     if (rc == 0 && options_flag (options, "wait"))
-        rc = watch_job (client, job.id, (int64_t)timeout * 1000, options_flag (options, "json"));
+        rc = watch_job (client, job.id, (int64_t)timeout * 1000, options_flag (options, "json"),
+                        options_text (options, "notes"));
     client_answer_free (&answer);
     arena_reset (&arena);
     return rc;
@@ -154,7 +161,8 @@ static int run_watch (options_t *options)
     client_t *client = client_new (options, &error);
     if (!client)
         return command_fail (&error);
-    int rc = watch_job (client, options_argument (options, 0), (int64_t)timeout * 1000, false);
+    int rc = watch_job (client, options_argument (options, 0), (int64_t)timeout * 1000, false,
+                        options_text (options, "notes"));
     client_destroy (&client);
     return rc;
 }

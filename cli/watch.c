@@ -189,6 +189,23 @@ static void show (block_t *block, bool running)
     fflush (stdout);
 }
 
+/*  Prints the lines that have been added to the file, above the block. */
+static void show_notes (block_t *block, FILE *notes)
+{
+    char line[LINE_SIZE];
+    bool first = true;
+    clearerr (notes);
+    while (fgets (line, sizeof (line), notes)) {
+        if (first && block->drawn)
+            printf ("\033[%zuA\r\033[J", block->drawn);
+        if (first)
+            block->drawn = 0;
+        first = false;
+        fputs (line, stdout);
+    }
+    fflush (stdout);
+}
+
 static void show_silence (block_t *block, const nexus_error_t *error, int64_t silent_ms)
 {
     if (!block->count)
@@ -217,8 +234,9 @@ static int exit_code (const job_t *job)
     }
 }
 
-int watch_job (client_t *client, const char *id, int64_t timeout_ms, bool quiet)
+int watch_job (client_t *client, const char *id, int64_t timeout_ms, bool quiet, const char *notes)
 {
+    FILE *notes_file = notes ? fopen (notes, "re") : NULL;
     int64_t begun = clock_ms (CLOCK_MONOTONIC), heard = begun;
     block_t block = {.count = 0};
     picture_t picture = {.arena = {0}};
@@ -228,6 +246,8 @@ int watch_job (client_t *client, const char *id, int64_t timeout_ms, bool quiet)
     while (rc < 0) {
         int64_t now = clock_ms (CLOCK_MONOTONIC);
         bool asked = take_picture (client, id, &picture, &error) == 0;
+        if (notes_file && !quiet)
+            show_notes (&block, notes_file);
         if (asked) {
             heard = now;
             compose (&block, &picture);
@@ -252,5 +272,7 @@ int watch_job (client_t *client, const char *id, int64_t timeout_ms, bool quiet)
             (void)usleep (INTERVAL_MS * 1000);
     }
     arena_reset (&picture.arena);
+    if (notes_file)
+        fclose (notes_file);
     return rc;
 }

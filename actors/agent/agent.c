@@ -144,11 +144,22 @@ static const task_state_t *task_of (const agent_t *self, const record_key_t *key
     return NULL;
 }
 
-/*  Forgets the clients whose processes are gone. */
+/*  The executor still knows the run that this client was: its last figures are wanted. */
+static bool run_is_known (const agent_t *self, const client_t *client)
+{
+    const task_states_t *tasks = self->tasks ? self->tasks->body : NULL;
+    for (size_t i = 0; tasks && i < tasks->tasks.count; i++)
+        if (tasks->tasks.items[i].rank == client->rank &&
+            tasks->tasks.items[i].attempt == client->attempt &&
+            !strcmp (tasks->tasks.items[i].job_id, client->job_id))
+            return true;
+    return false;
+}
+
 static void forget_clients (agent_t *self)
 {
     for (size_t i = 0; i < self->client_count;)
-        if (task_of (self, &self->clients[i].address.node))
+        if (run_is_known (self, &self->clients[i]))
             i++;
         else
             self->clients[i] = self->clients[--self->client_count];

@@ -178,6 +178,24 @@ static int read_detail (call_t *call, job_detail_t *detail, nexus_error_t *error
     return 0;
 }
 
+/*  Runs that have ended count in the ledger, those that go on in what workers say. */
+static void sum_traffic (job_detail_t *detail)
+{
+    for (size_t t = 0; t < detail->tasks.count; t++) {
+        const task_t *task = &detail->tasks.items[t];
+        bool goes_on = task->phase == TASK_RUNNING;
+        detail->bytes_pushed += task->bytes_pushed;
+        detail->bytes_pulled += task->bytes_pulled;
+        for (size_t i = 0; goes_on && i < detail->traffic.count; i++) {
+            const task_traffic_t *traffic = &detail->traffic.items[i];
+            if (traffic->rank == task->rank && traffic->attempt == task->attempt) {
+                detail->bytes_pushed += traffic->bytes_pushed;
+                detail->bytes_pulled += traffic->bytes_pulled;
+            }
+        }
+    }
+}
+
 void handle_job_get (call_t *call)
 {
     job_detail_t detail = {0};
@@ -192,10 +210,7 @@ void handle_job_get (call_t *call)
         detail.traffic.items = call->view->traffic.items;
         detail.traffic.count = call->view->traffic.count;
     }
-    for (size_t i = 0; i < detail.traffic.count; i++) {
-        detail.bytes_pushed += detail.traffic.items[i].bytes_pushed;
-        detail.bytes_pulled += detail.traffic.items[i].bytes_pulled;
-    }
+    sum_traffic (&detail);
     call_reply_record (call, &job_detail_record, &detail);
 }
 

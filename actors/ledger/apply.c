@@ -458,6 +458,10 @@ static void apply_task_state (application_t *self, const update_tasks_t *command
     bool stopping = gang.job.phase == JOB_STOPPING, end = false;
     task->reason = state->reason;
     task->exit_code = state->exit_code;
+    if (state->phase != TASK_RUNNING) {
+        task->bytes_pushed += state->bytes_pushed;
+        task->bytes_pulled += state->bytes_pulled;
+    }
     switch (state->phase) {
     case TASK_RUNNING:
         task->phase = TASK_RUNNING;

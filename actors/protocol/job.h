@@ -127,7 +127,9 @@ RECORD_DECLARE (task_run, TASK_RUN)
     F (INT, not_before_ms, _, .unit = "ms since 1970", .doc = "Back-off: not started again before.") \
     F (INT, exit_code, _, .doc = "Of its last run; 128 + n: killed by signal n.") \
     F (STRING, reason, _, .max = 200, .doc = "What happened last.") \
-    F (RECORDS, runs, task_run, .max = 64, .doc = "Its runs, oldest first; the last 64.")
+    F (RECORDS, runs, task_run, .max = 64, .doc = "Its runs, oldest first; the last 64.") \
+    F (UINT, bytes_pushed, _, .unit = "bytes", .doc = "To the aggregators, in all runs that have ended.") \
+    F (UINT, bytes_pulled, _, .unit = "bytes", .doc = "From the aggregators, in all runs that have ended.")
 RECORD_DECLARE (task, TASK)
 
 #define SHARD_PHASES(E) E (SHARD_WAITING, "waiting") E (SHARD_ASSIGNED, "assigned") E (SHARD_READY, "ready")

@@ -138,8 +138,6 @@ static void record_report (context_t *ctx, peer_t *peer, const plan_job_t *jobs,
     peer->fresh = false;
     if ((news.tasks.count || news.shards.count) && !peer->states_request) {
         /*  What is in the report now is proposed once; a later report repeats what got lost. */
-        for (size_t i = 0; i < news.tasks.count; i++)
-            news.tasks.items[i].bytes_pushed = news.tasks.items[i].bytes_pulled = 0;
         peer->states_request = command_propose (ctx, &update_tasks_record, &news);
     }
     if (report->points.count && !peer->points_request && peer->points_taken < peer->reports) {
