@@ -517,6 +517,16 @@ static int start_server (link_t *self, nexus_error_t *error)
     return 0;
 }
 
+/*  Where libzmq has several I/O threads the first serves the control plane alone: encrypting a
+    tensor must not hold a heartbeat up. */
+static uint64_t affinity (const link_t *self)
+{
+    int threads = zmq_ctx_get (runtime_zmq (context_runtime (self->ctx)), ZMQ_IO_THREADS);
+    if (threads < 2)
+        return 0;
+    return self->config->data ? (threads < 64 ? ((uint64_t)1 << threads) - 2 : ~(uint64_t)1) : 1;
+}
+
 static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
 {
     link_t *self = state;
@@ -532,6 +542,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
         .domain = config->domain,
         .frame_max = config->data ? 16 * MIB : 4 * MIB,
         .high_water = config->data ? 256 : 1000,
+        .affinity = affinity (self),
     };
     /*  Room for what shares the frame, and for what CURVE adds. */
     self->message_max = (size_t)self->profile.frame_max - 2 * COALESCE_SIZE;

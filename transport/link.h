@@ -4,7 +4,8 @@
     what is for other nodes to the actor that runtime_route names: a link. Two are
     usual: "link" for the control plane, and "lane" for bulk data (frames up to 16
     MiB, payloads that are not copied), with sockets of their own so that a tensor
-    never stands in front of a heartbeat.
+    never stands in front of a heartbeat (give the runtime two io_threads: then the
+    first is the control plane's alone).
 
     Connections. A link may bind endpoints (a ROUTER) and dial peers (a DEALER
     each); a peer behind NAT dials out and is reached over the connection it made.

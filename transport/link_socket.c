@@ -24,6 +24,7 @@ static bool set_common (void *socket, const link_profile_t *profile)
            zmq_setsockopt (socket, ZMQ_CURVE_PUBLICKEY, profile->key->public_key.bytes, 32) == 0 &&
            /*  Before any handshake a header of 9 bytes could claim 4 GiB. */
            zmq_setsockopt (socket, ZMQ_MAXMSGSIZE, &profile->frame_max, sizeof (int64_t)) == 0 &&
+           zmq_setsockopt (socket, ZMQ_AFFINITY, &profile->affinity, sizeof (uint64_t)) == 0 &&
            set_int (socket, ZMQ_SNDHWM, profile->high_water) &&
            set_int (socket, ZMQ_RCVHWM, profile->high_water) &&
            set_int (socket, ZMQ_LINGER, 1000) && set_int (socket, ZMQ_HANDSHAKE_IVL, 5000) &&

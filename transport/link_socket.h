@@ -13,6 +13,7 @@ typedef struct {
     const char *domain; /* ZAP domain of those who connect to us */
     int64_t frame_max;  /* bytes; ZMQ_MAXMSGSIZE */
     int high_water;     /* frames */
+    uint64_t affinity;  /* a bit for each of libzmq's I/O threads that may serve it; 0: all */
 } link_profile_t;
 
 typedef struct {

@@ -67,16 +67,18 @@ static long resident_kib (void)
 
 #define RESIDENT_SLACK_KIB (48 * 1024)
 
-/*  AddressSanitizer keeps freed memory for a while. */
-#if defined(__SANITIZE_ADDRESS__)
-#define QUARANTINE_KIB (512 * 1024)
+/*  What sanitizers keep beside what a program uses. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZER 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define QUARANTINE_KIB (512 * 1024)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZER 1
 #endif
 #endif
-#ifndef QUARANTINE_KIB
-#define QUARANTINE_KIB 0
+#ifdef SANITIZER
+#define SANITIZER_KIB (1024 * 1024)
+#else
+#define SANITIZER_KIB 0
 #endif
 
 /*  ---- an enemy that speaks ZMTP, by libzmq ---------------------------------------- */
@@ -552,7 +554,7 @@ static void a_peer_that_reads_nothing_is_bounded (void **state)
             usleep (2000);
     }
     assert_true (WAIT_FOR (node_dropped (&node, "queue_full") > 40000, 10000));
-    assert_true (resident_kib () - before < 300 * 1024 + QUARANTINE_KIB);
+    assert_true (resident_kib () - before < 300 * 1024 + SANITIZER_KIB);
     expect_service ();
     enemy_close (&mute);
 }

@@ -191,7 +191,8 @@ static inline void node_start (node_t *self)
     nexus_error_t error;
     const char *level = getenv ("LINK_LOG");
     self->log = log_new (2, false, level ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, self->name);
-    runtime_config_t config = {.name = self->name, .key = self->pair.public_key, .log = self->log};
+    runtime_config_t config = {
+        .name = self->name, .key = self->pair.public_key, .log = self->log, .io_threads = 2};
     self->runtime = runtime_new (&config, &error);
     assert (self->runtime);
     self->zap_config = (zap_config_t){.keyring = self->keyring};

@@ -481,7 +481,7 @@ static void nobody_known_is_told_at_once (void **state)
 {
     pair_t *pair = *state;
     nexus_error_t error;
-    node_t stranger = {0};
+    static node_t stranger;
     keypair_generate (&stranger.pair);
     int64_t began = test_now_ms ();
     assert_null (node_ask (&pair->a, &stranger, &(ping_t){0}, 5000, &error));
@@ -577,7 +577,7 @@ static void a_hangup_lasts (void **state)
 static void names_are_looked_up (void **state)
 {
     pair_t *pair = *state;
-    node_t c;
+    static node_t c;
     char endpoint[256], host[] = "tcp://localhost";
     snprintf (endpoint, sizeof endpoint, "%s%s", host, strrchr (pair->b.bound, ':'));
     node_init (&c, "c", NULL);
@@ -614,7 +614,7 @@ static void bad_orders_are_refused (void **state)
 static void answers_go_to_whoever_asked (void **state)
 {
     (void)state;
-    node_t master, workers[2];
+    static node_t master, workers[2];
     node_init (&master, "m", TCP);
     node_start (&master);
     for (int i = 0; i < 2; i++) {
@@ -641,7 +641,7 @@ static void answers_go_to_whoever_asked (void **state)
 static void bulk_goes_over_the_lane (void **state)
 {
     (void)state;
-    node_t a, b;
+    static node_t a, b;
     node_init (&a, "a", NULL);
     node_init (&b, "b", TCP);
     b.lane_endpoint = TCP;
