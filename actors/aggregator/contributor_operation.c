@@ -355,10 +355,7 @@ void operation_tick (contributor_t *self, context_t *ctx)
     if (!open->open || open->ended)
         return;
     resend_due (self, ctx);
-    /* Never past the request's own deadline: its buffers are lent only so long. */
-    bool late = open->request && open->request->deadline_ns &&
-                context_now (ctx) > open->request->deadline_ns - MS_TO_NS (60000);
-    if (context_now (ctx) - open->progress_at < open->timeout_ns && !late)
+    if (context_now (ctx) - open->progress_at < open->timeout_ns)
         return;
     char text[300];
     contributor_waits_for (self, text);
