@@ -213,21 +213,25 @@ void link_greeted (link_t *self, peer_t *peer, connection_t *connection, const l
     link_update (self, peer);
 }
 
-/*  Shuts a revoked peer's connection down. libzmq has no call for it, so it is done behind its
-    back, after making sure that the descriptor is still a connection of that address: at worst
-    another connection from there is cut, and made again. */
-static void cut (link_t *self, peer_t *peer)
+/*  libzmq has no call for it, so it is done behind its back, after making sure that the descriptor
+    is still a connection of that address: at worst another connection from there is cut, and made
+    again. */
+void link_shut (int fd, const char *connected)
 {
-    receive_drain_events (self);
-    int fd = peer->in.fd;
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
     char host[256];
     if (fd != -1 && getpeername (fd, (struct sockaddr *)&address, &size) == 0 &&
         getnameinfo ((struct sockaddr *)&address, size, host, sizeof host, NULL, 0,
                      NI_NUMERICHOST) == 0 &&
-        strcmp (host, peer->in.address) == 0)
+        strcmp (host, connected) == 0)
         shutdown (fd, SHUT_RDWR);
+}
+
+static void cut (link_t *self, peer_t *peer)
+{
+    receive_drain_events (self);
+    link_shut (peer->in.fd, peer->in.address);
     dial_stop (self, peer);
     peer->in.open = false;
     link_update (self, peer);

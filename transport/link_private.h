@@ -24,6 +24,7 @@
 #define COALESCE_SIZE   (64 << 10)
 #define TICK_MS         100
 #define PROBE_TICKS     50
+#define ORIGINS         256
 
 typedef struct link_state link_t;
 typedef struct link_peer peer_t;
@@ -73,6 +74,14 @@ struct link_peer {
     int64_t logged_ns;
 };
 
+/*  Where a joiner's request came from: many may hold one token, and so one key, at a time. */
+typedef struct {
+    record_key_t key;
+    uint64_t instance;
+    uint64_t correlation; /* 0: free */
+    uint8_t route[ROUTE_SIZE];
+} origin_t;
+
 typedef enum {
     DROP_UNAUTHENTICATED,
     DROP_REVOKED,
@@ -111,6 +120,8 @@ struct link_state {
     address_t subscribers[SUBSCRIBERS_MAX];
     size_t subscriber_count;
     buffer_t frame;
+    origin_t origins[ORIGINS]; /* the newest ones */
+    size_t origin_next;
     unsigned ticks;
     int64_t logged_ns;
     struct {
@@ -128,6 +139,8 @@ bool link_admitted (link_t *self, peer_t *peer);
 /*  Chooses the connection to send over and tells subscribers what has changed. */
 void link_update (link_t *self, peer_t *peer);
 void link_close_connection (link_t *self, peer_t *peer, connection_t *connection);
+/*  Shuts the connection of that descriptor down, if it is one of that address. */
+void link_shut (int fd, const char *address);
 /*  Counts; logs at most once a second a peer (or, without one, in all). */
 void link_drop (link_t *self, peer_t *peer, drop_t reason, const char *detail);
 /*  What a connection's first frame brings. */

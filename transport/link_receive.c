@@ -268,6 +268,34 @@ static void server_internal (link_t *self, peer_t *peer, parts_t *parts,
     arena_reset (&arena);
 }
 
+static void note_origins (link_t *self, const record_key_t *key, zmq_msg_t *route, zmq_msg_t *head)
+{
+    const uint8_t *data = zmq_msg_data (head);
+    link_frame_t frame = {data, data + zmq_msg_size (head)};
+    link_envelope_t envelope;
+    while (link_frame_next (&frame, &envelope) == 1) {
+        if (!(envelope.flags & LINK_REQUEST))
+            continue;
+        origin_t *origin = &self->origins[self->origin_next++ % ORIGINS];
+        origin->key = *key;
+        origin->instance = envelope.from_instance;
+        origin->correlation = envelope.correlation;
+        memcpy (origin->route, zmq_msg_data (route), ROUTE_SIZE);
+    }
+}
+
+/*  A connection that is not (or no longer) its peer's. A peer that believes in it would wait for
+    ever: cut off, it makes another. */
+static void refuse_connection (link_t *self, peer_t *peer, zmq_msg_t *head)
+{
+    int fd = descriptor_of (head);
+    const char *address = zmq_msg_gets (head, "Peer-Address");
+    link_drop (self, peer, DROP_NO_HELLO, "not the connection that said hello last");
+    receive_drain_events (self);
+    if (peer->in.open && fd != peer->in.fd && address)
+        link_shut (fd, address);
+}
+
 static void server_message (link_t *self, parts_t *parts)
 {
     record_key_t key;
@@ -296,8 +324,10 @@ static void server_message (link_t *self, parts_t *parts)
         server_internal (self, peer, parts, &envelope);
         return;
     }
-    if (!peer->in.open || memcmp (peer->in.route, id, ROUTE_SIZE) != 0) {
-        link_drop (self, peer, DROP_NO_HELLO, "not the connection that said hello last");
+    if (peer->entry.role == ROLE_JOINER)
+        note_origins (self, &key, route, head);
+    else if (!peer->in.open || memcmp (peer->in.route, id, ROUTE_SIZE) != 0) {
+        refuse_connection (self, peer, head);
         return;
     }
     deliver_all (self, peer, &peer->in, head, parts->count == 3 ? &parts->parts[2] : NULL);

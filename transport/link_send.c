@@ -88,51 +88,7 @@ void send_fail_all (link_t *self, peer_t *peer, drop_t reason)
     wait_no_more (self, peer);
 }
 
-void send_message (link_t *self, message_t *message)
-{
-    const link_config_t *config = self->config;
-    size_t count_max = config->queue_count_max ? config->queue_count_max : 16384;
-    size_t bytes_max =
-        config->queue_bytes_max ? config->queue_bytes_max : (size_t)(config->data ? 512 : 64) << 20;
-    peer_t *peer = link_need (self, &message->to.node);
-    if (!peer) {
-        undeliverable (self, NULL, message, DROP_UNKNOWN_PEER);
-        return;
-    }
-    if (!record_key_is_zero (&message->from.node) &&
-        memcmp (&message->from.node, context_node (self->ctx), sizeof message->from.node) != 0) {
-        undeliverable (self, peer, message, DROP_FORWARDED);
-        return;
-    }
-    int64_t now = context_now (self->ctx);
-    int64_t expires = now + MS_TO_NS (config->queue_ms ? config->queue_ms : 10000);
-    if (message->deadline_ns && message->deadline_ns < expires)
-        expires = message->deadline_ns;
-    if (expires <= now) {
-        undeliverable (self, peer, message, DROP_DEADLINE);
-        return;
-    }
-    if (peer->queue.count >= count_max || peer->queue.bytes + message->size > bytes_max ||
-        !link_queue_push (&peer->queue, message, expires)) {
-        undeliverable (self, peer, message, DROP_QUEUE_FULL);
-        return;
-    }
-    wait_for (self, peer);
-}
-
 /*  ---- frames ---------------------------------------------------------------- */
-
-/*  Sends the connection's address, if it needs one. After that the rest of the
-    message can't be refused any more. */
-static int send_route (link_t *self, connection_t *connection, bool server)
-{
-    if (!server)
-        return 0;
-    return zmq_send (self->server.socket, connection->route, ROUTE_SIZE,
-                     ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1
-               ? -1
-               : 0;
-}
 
 static void release_payload (void *data, void *hint)
 {
@@ -142,22 +98,18 @@ static void release_payload (void *data, void *hint)
 }
 
 /*  Sends the frame in self->frame and the payload; -1 with errno. */
-static int send_frame (link_t *self, peer_t *peer, connection_t *connection, payload_t *payload)
+static int send_parts (link_t *self, void *socket, payload_t *payload)
 {
-    bool server = connection == &peer->in;
-    void *socket = server ? self->server.socket : peer->dial->socket.socket;
-    if (send_route (self, connection, server) == -1)
-        return -1;
     int flags = ZMQ_DONTWAIT | (payload ? ZMQ_SNDMORE : 0);
     if (zmq_send (socket, self->frame.data, self->frame.size, flags) == -1)
         return -1;
     if (!payload)
         return 0;
     zmq_msg_t bulk;
+    payload_t *held = payload_retain (payload);
     if (zmq_msg_init_data (&bulk, (void *)(uintptr_t)payload->data, payload->size, release_payload,
-                           payload_retain (payload)) == -1) {
-        payload_t *unused = payload;
-        payload_release (&unused);
+                           held) == -1) {
+        payload_release (&held);
         return -1;
     }
     if (zmq_msg_send (&bulk, socket, ZMQ_DONTWAIT) == -1) {
@@ -165,6 +117,20 @@ static int send_frame (link_t *self, peer_t *peer, connection_t *connection, pay
         return -1;
     }
     return 0;
+}
+
+/*  Once the ROUTER has taken the address it takes the rest of the message too. */
+static int send_on_route (link_t *self, const uint8_t route[ROUTE_SIZE], payload_t *payload)
+{
+    if (zmq_send (self->server.socket, route, ROUTE_SIZE, ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1)
+        return -1;
+    return send_parts (self, self->server.socket, payload);
+}
+
+static int send_frame (link_t *self, peer_t *peer, connection_t *connection, payload_t *payload)
+{
+    return connection == &peer->in ? send_on_route (self, connection->route, payload)
+                                   : send_parts (self, peer->dial->socket.socket, payload);
 }
 
 static void append (link_t *self, const message_t *message, int64_t now)
@@ -290,4 +256,67 @@ void send_credit (link_t *self, peer_t *peer, connection_t *connection)
         connection->told = connection->received;
     else if (errno != EAGAIN)
         link_close_connection (self, peer, connection);
+}
+
+/*  ---- messages ---------------------------------------------------------------- */
+
+/*  A joiner gets answers only, over the connection that it asked on, at once or not at all. */
+static void answer_joiner (link_t *self, peer_t *peer, message_t *message)
+{
+    const uint8_t *route = NULL;
+    for (size_t i = 0; i < ORIGINS && message->flags & MESSAGE_REPLY; i++) {
+        origin_t *origin = &self->origins[i];
+        if (origin->correlation != message->correlation ||
+            origin->instance != message->to.instance ||
+            memcmp (&origin->key, &peer->key, sizeof peer->key) != 0)
+            continue;
+        route = origin->route;
+        origin->correlation = 0;
+        break;
+    }
+    buffer_clear (&self->frame);
+    append (self, message, context_now (self->ctx));
+    bool fits = !self->frame.failed && self->frame.size <= self->message_max;
+    if (!route || !fits || send_on_route (self, route, message->payload) == -1) {
+        undeliverable (self, peer, message, fits ? DROP_UNKNOWN_PEER : DROP_TOO_LARGE);
+        return;
+    }
+    metric_add (self->metrics.messages_out, 1);
+    message_release (&message);
+}
+
+void send_message (link_t *self, message_t *message)
+{
+    const link_config_t *config = self->config;
+    size_t count_max = config->queue_count_max ? config->queue_count_max : 16384;
+    size_t bytes_max =
+        config->queue_bytes_max ? config->queue_bytes_max : (size_t)(config->data ? 512 : 64) << 20;
+    peer_t *peer = link_need (self, &message->to.node);
+    if (!peer) {
+        undeliverable (self, NULL, message, DROP_UNKNOWN_PEER);
+        return;
+    }
+    if (!record_key_is_zero (&message->from.node) &&
+        memcmp (&message->from.node, context_node (self->ctx), sizeof message->from.node) != 0) {
+        undeliverable (self, peer, message, DROP_FORWARDED);
+        return;
+    }
+    if (peer->entry.role == ROLE_JOINER) {
+        answer_joiner (self, peer, message);
+        return;
+    }
+    int64_t now = context_now (self->ctx);
+    int64_t expires = now + MS_TO_NS (config->queue_ms ? config->queue_ms : 10000);
+    if (message->deadline_ns && message->deadline_ns < expires)
+        expires = message->deadline_ns;
+    if (expires <= now) {
+        undeliverable (self, peer, message, DROP_DEADLINE);
+        return;
+    }
+    if (peer->queue.count >= count_max || peer->queue.bytes + message->size > bytes_max ||
+        !link_queue_push (&peer->queue, message, expires)) {
+        undeliverable (self, peer, message, DROP_QUEUE_FULL);
+        return;
+    }
+    wait_for (self, peer);
 }

@@ -26,6 +26,9 @@ RECORD_DECLARE (order, ORDER)
 /*  Of the data lane. */
 #define CHUNK(F) F (UINT, number, _, .doc = "Any.")
 RECORD_DECLARE (chunk, CHUNK)
+/*  Joiners only, and the answer to it. */
+#define JOIN(F) F (UINT, number, _, .doc = "Any.")
+RECORD_DECLARE (join, JOIN)
 /*  Known to this process but in no catalog. */
 #define STRANGE(F) F (UINT, number, _, .doc = "Any.")
 RECORD_DECLARE (strange, STRANGE)
@@ -40,6 +43,9 @@ RECORD_DEFINE (order, 50002, 0, "A master's message.", ORDER)
 #define RECORD_SELF chunk_t
 RECORD_DEFINE (chunk, 50003, RECORD_DATA_LANE, "Bulk.", CHUNK)
 #undef RECORD_SELF
+#define RECORD_SELF join_t
+RECORD_DEFINE (join, 50005, 0, "Joining.", JOIN)
+#undef RECORD_SELF
 #define RECORD_SELF strange_t
 RECORD_DEFINE (strange, 50004, 0, "A stranger.", STRANGE)
 #undef RECORD_SELF
@@ -49,8 +55,9 @@ static const catalog_entry_t test_entries[] = {
     {&ping_record, EVERYBODY},
     {&order_record, ROLE_BIT (ROLE_MASTER)},
     {&chunk_record, EVERYBODY},
+    {&join_record, ROLE_BIT (ROLE_JOINER) | ROLE_BIT (ROLE_MASTER)},
 };
-static const catalog_t test_catalog = {test_entries, 3};
+static const catalog_t test_catalog = {test_entries, 4};
 
 #define TEST_DOMAIN "test"
 
@@ -107,8 +114,7 @@ static inline int app_start (void *state, context_t *ctx, const void *args, nexu
     app_t *self = state;
     const node_t *node = args;
     self->seen = (seen_t *)(uintptr_t)&node->seen;
-    address_t link = address_local ("link", 0);
-    context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){0});
+    (void)ctx;
     return 0;
 }
 
@@ -146,7 +152,9 @@ static inline void app_receive (void *state, context_t *ctx, const message_t *me
         atomic_fetch_add (&self->seen->bytes, message->payload ? message->payload->size : 0);
         atomic_fetch_add (&self->seen->chunks, 1);
         context_reply (ctx, message, &chunk_record, chunk);
-    } else if (message_body (message, order))
+    } else if (message_body (message, join))
+        context_reply (ctx, message, &join_record, message->body);
+    else if (message_body (message, order))
         atomic_fetch_add (&self->seen->orders, 1);
     else if (event) {
         atomic_store (&self->seen->peer_incarnation, event->incarnation);
@@ -204,7 +212,13 @@ static inline void node_start (node_t *self)
     self->link_config.domain = TEST_DOMAIN;
     self->link_config.keyring = self->keyring;
     self->link_config.catalog = &test_catalog;
+    /*  Before the link: what it brings must find somebody. */
+    self->app = node_host (self, &app_behaviour, "app", self);
     self->link = node_host (self, &link_behaviour, "link", &self->link_config);
+    address_t link = address_local ("link", 0), app = address_local ("app", 0);
+    message_t *subscribe =
+        message_new (&link_subscribe_record, &(link_subscribe_t){0}, NULL, &link, &app);
+    runtime_send (self->runtime, &subscribe);
     runtime_route (self->runtime, false, "link");
     node_status (self, "link", self->bound);
     self->lane_config = self->link_config;
@@ -214,7 +228,6 @@ static inline void node_start (node_t *self)
     self->lane = node_host (self, &link_behaviour, "lane", &self->lane_config);
     runtime_route (self->runtime, true, "lane");
     node_status (self, "lane", self->lane_bound);
-    self->app = node_host (self, &app_behaviour, "app", self);
 }
 
 static inline void node_init (node_t *self, const char *name, const char *endpoint)

@@ -637,6 +637,63 @@ static void answers_go_to_whoever_asked (void **state)
     node_free (&master);
 }
 
+/*  Two machines with one token ask at once: each gets its own answer, also the one whose
+    connection is not the newest. */
+static void joiners_share_a_token (void **state)
+{
+    (void)state;
+    static node_t master, joiners[2];
+    node_init (&master, "m", TCP);
+    node_start (&master);
+    node_init (&joiners[0], "j0", NULL);
+    node_init (&joiners[1], "j1", NULL);
+    joiners[1].pair = joiners[0].pair;
+    node_trust (&master, &joiners[0], ROLE_JOINER);
+    for (int i = 0; i < 2; i++) {
+        node_start (&joiners[i]);
+        node_dial (&joiners[i], &master);
+        assert_true (WAIT_FOR (joiners[i].seen.ups == 1, 5000));
+    }
+    for (uint64_t i = 0; i < 40; i++) {
+        nexus_error_t error;
+        address_t app = address_remote (&master.pair.public_key, "app", 0);
+        message_t *reply =
+            runtime_call (joiners[i % 2].runtime, &app, &join_record, &(join_t){i}, 5000, &error);
+        assert_non_null (reply);
+        assert_int_equal (message_body (reply, join)->number, i);
+        message_release (&reply);
+        if (i == 30)
+            node_stop (&joiners[1]);
+        if (i >= 30)
+            i++; /* only the first is left */
+    }
+    /*  Nobody can address a joiner that has not asked. */
+    nexus_error_t error;
+    assert_null (node_ask (&master, &joiners[0], &(ping_t){0}, 2000, &error));
+    assert_int_equal (error.code, NEXUS_UNAVAILABLE);
+    node_free (&joiners[0]);
+    node_free (&joiners[1]);
+    node_free (&master);
+}
+
+/*  A key on two nodes: the older connection is cut rather than left to wait for ever. */
+static void a_copied_key_is_not_left_waiting (void **state)
+{
+    pair_t *pair = *state;
+    static node_t copy;
+    node_init (&copy, "copy", NULL);
+    copy.pair = pair->a.pair;
+    node_start (&copy);
+    node_dial (&copy, &pair->b);
+    assert_true (WAIT_FOR (copy.seen.ups == 1, 5000));
+    assert_true (pair->a.seen.downs == 0);
+    node_send (&pair->a, &pair->b, &ping_record, &(ping_t){0}, NULL);
+    assert_true (WAIT_FOR (pair->a.seen.downs == 1, 5000));
+    assert_true (WAIT_FOR (pair->a.seen.ups == 2, 5000));
+    expect_answer (&pair->a, &pair->b, 1);
+    node_free (&copy);
+}
+
 /*  The data lane: frames of 8 MiB, while the control plane goes on. */
 static void bulk_goes_over_the_lane (void **state)
 {
@@ -691,6 +748,8 @@ int main (void)
         PAIR (names_are_looked_up),
         PAIR (bad_orders_are_refused),
         cmocka_unit_test (answers_go_to_whoever_asked),
+        PAIR (a_copied_key_is_not_left_waiting),
+        cmocka_unit_test (joiners_share_a_token),
         cmocka_unit_test (bulk_goes_over_the_lane),
     };
     return cmocka_run_group_tests_name ("link", tests, NULL, NULL);
