@@ -482,6 +482,9 @@ static void start_metrics (link_t *self)
                      drop_names[i]);
     char label[48];
     snprintf (label, sizeof label, "link=\"%s\"", context_self (self->ctx)->actor);
+    self->metrics.connections =
+        metrics_gauge (context_metrics (self->ctx), "nexus_link_connections",
+                       "Connections that were accepted, authenticated or not.", label);
     self->metrics.peers = metrics_gauge (context_metrics (self->ctx), "nexus_link_peers",
                                          "Peers that are up.", label);
 }

@@ -56,6 +56,7 @@ typedef struct {
     size_t queue_count_max; /* a peer; 0: 16,384 */
     size_t queue_bytes_max; /* a peer; 0: 64 MiB; data: 512 MiB */
     int64_t queue_ms;       /* 0: 10,000 */
+    size_t connections_max; /* accepted at a time, strangers' included; 0: 8,192 */
 } link_config_t;
 
 /*  Its arguments are a link_config_t. */

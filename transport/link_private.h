@@ -114,6 +114,7 @@ struct link_state {
     peer_t *waiting;
     peer_t *dialled;
     size_t up_count;
+    size_t connections;  /* accepted, authenticated or not */
     uint64_t generation; /* of the keyring, when all peers were last checked */
     bool resolver;       /* it has been started */
     address_t resolver_address;
@@ -126,7 +127,7 @@ struct link_state {
     int64_t logged_ns;
     struct {
         metric_t *messages_in, *messages_out, *bytes_in, *bytes_out, *frames_in, *frames_out;
-        metric_t *peers, *refused, *failed, *dropped[DROPS];
+        metric_t *peers, *connections, *refused, *failed, *dropped[DROPS];
     } metrics;
 };
 

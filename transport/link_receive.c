@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define BATCH_FRAMES 256
 #define BATCH_BYTES  ((size_t)8 << 20)
@@ -356,6 +357,23 @@ void receive_server (void *state, context_t *ctx, void *socket, int fd, short ev
     }
 }
 
+/*  Descriptors are finite, and libzmq would spin for want of one. */
+static void count_connection (link_t *self, int fd)
+{
+    size_t max = self->config->connections_max ? self->config->connections_max : 8192;
+    if (++self->connections > max)
+        shutdown (fd, SHUT_RDWR); /* it ends with an event of its own */
+}
+
+static void connection_ended (link_t *self, int fd)
+{
+    if (self->connections)
+        self->connections--;
+    for (peer_t *peer = self->peers; peer; peer = peer->next)
+        if (peer->in.open && peer->in.fd == fd)
+            link_close_connection (self, peer, &peer->in);
+}
+
 void receive_drain_events (link_t *self)
 {
     link_event_t event;
@@ -365,11 +383,12 @@ void receive_drain_events (link_t *self)
             metric_add (self->metrics.refused, 1);
         else if (event == LINK_EVENT_HANDSHAKE_FAILED)
             metric_add (self->metrics.failed, 1);
+        else if (event == LINK_EVENT_ACCEPTED)
+            count_connection (self, value);
         else if (event == LINK_EVENT_DISCONNECTED)
-            for (peer_t *peer = self->peers; peer; peer = peer->next)
-                if (peer->in.open && peer->in.fd == value)
-                    link_close_connection (self, peer, &peer->in);
+            connection_ended (self, value);
     }
+    metric_set (self->metrics.connections, (double)self->connections);
 }
 
 void receive_server_events (void *state, context_t *ctx, void *socket, int fd, short events)

@@ -299,6 +299,36 @@ static void nine_bytes_cost_no_memory (void **state)
     expect_service ();
 }
 
+/*  Half of them must be shown out long before their time to say something is over. */
+static void too_many_connections_are_refused (void **state)
+{
+    (void)state;
+    node_stop (&node);
+    node.link_config.connections_max = 16;
+    node_start (&node);
+    int fds[64];
+    for (size_t i = 0; i < 64; i++)
+        fds[i] = raw_connect ();
+    int64_t began = test_now_ms ();
+    size_t closed = 0;
+    while (closed < 48 && test_now_ms () - began < 2000) {
+        closed = 0;
+        for (size_t i = 0; i < 64; i++) {
+            char data[64];
+            ssize_t size;
+            while ((size = recv (fds[i], data, sizeof data, MSG_DONTWAIT)) > 0)
+                continue;
+            closed += size == 0 || errno != EAGAIN;
+        }
+        usleep (10000);
+    }
+    assert_int_equal (closed, 48);
+    for (size_t i = 0; i < 64; i++)
+        close (fds[i]);
+    usleep (100000);
+    expect_service ();
+}
+
 static void noise_before_the_handshake_is_harmless (void **state)
 {
     (void)state;
@@ -567,6 +597,7 @@ int main (void)
         HOSTILE (nobody_gets_in_without_a_known_key),
         HOSTILE (nobody_gets_in_without_zap),
         HOSTILE (nine_bytes_cost_no_memory),
+        HOSTILE (too_many_connections_are_refused),
         HOSTILE (noise_before_the_handshake_is_harmless),
         HOSTILE (noise_after_the_handshake_is_counted),
         HOSTILE (bombs_do_not_go_off),
