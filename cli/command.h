@@ -38,6 +38,11 @@ extern const command_t command_job_stop;
 extern const command_t command_worker_list;
 extern const command_t command_worker_drain;
 extern const command_t command_worker_undrain;
+extern const command_t command_reference;
+
+/*  main.c's table, in the order of --help. */
+extern const command_t *const commands[];
+extern const size_t commands_count;
 
 /*  Prints "nexus: TEXT" on stderr and returns the error's exit code (sysexits). */
 int command_fail (const nexus_error_t *error);

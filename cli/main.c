@@ -15,14 +15,16 @@ static const option_t version_options[] = {{0}};
 static const command_t command_version = {"version", "", "Print the version", NULL, version_options,
                                           0,         0,  run_version};
 
-static const command_t *const commands[] = {
+const command_t *const commands[] = {
     &command_up,           &command_down,         &command_master,
     &command_worker,       &command_key,          &command_root,
     &command_token,        &command_status,      &command_job_submit,   &command_job_list,       &command_job_show,
     &command_job_watch,   &command_job_logs,     &command_job_metrics,    &command_job_stop,
     &command_worker_list, &command_worker_drain, &command_worker_undrain, &command_version,
+    &command_reference,
 };
 enum { COMMANDS = sizeof (commands) / sizeof (commands[0]) };
+const size_t commands_count = COMMANDS;
 
 static int run_version (options_t *options)
 {

@@ -1,7 +1,7 @@
 /*  catalog - every kind that nodes send each other, and who may send it */
 #include "actors/protocol/catalog.h"
 
-#include "actors/protocol/cluster.h"
+#include "actors/protocol/command.h"
 #include "actors/protocol/consensus.h"
 #include "actors/protocol/data.h"
 #include "actors/protocol/http.h"
@@ -39,3 +39,13 @@ static const catalog_entry_t entries[] = {
 };
 
 const catalog_t protocol_catalog = { entries, sizeof (entries) / sizeof (entries[0]) };
+
+static const catalog_entry_t command_entries[] = {
+    { &submit_job_record, 0 },  { &end_job_record, 0 },      { &place_job_record, 0 },
+    { &explain_job_record, 0 }, { &update_tasks_record, 0 }, { &add_metrics_record, 0 },
+    { &add_worker_record, 0 },  { &set_worker_record, 0 },   { &remove_worker_record, 0 },
+    { &set_master_record, 0 },  { &add_token_record, 0 },
+};
+
+const catalog_t command_catalog = { command_entries,
+                                    sizeof (command_entries) / sizeof (command_entries[0]) };

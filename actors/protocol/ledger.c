@@ -25,6 +25,11 @@ const char *const ledger_table_names[LEDGER_TABLES] = {
     "jobs", "tasks",   "shards",  "metrics", "idempotency",
 };
 
+const record_t *ledger_table_record (ledger_table_t table)
+{
+    return layout[table].record;
+}
+
 /*  ---- keys --------------------------------------------------------------- */
 
 static void key_append (ledger_key_t *key, const void *data, size_t size)

@@ -41,6 +41,9 @@ typedef enum {
 /*  For tables_open. */
 extern const char *const ledger_table_names[LEDGER_TABLES];
 
+/*  What a table's values are; NULL: no record (see above). */
+const record_t *ledger_table_record (ledger_table_t table);
+
 /*  A key of any table, built by the functions below. */
 typedef struct {
     uint8_t bytes[256];
