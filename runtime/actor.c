@@ -324,6 +324,7 @@ static int op_spawn (context_t *ctx, const child_t *child, nexus_error_t *error)
     if (!kid)
         return nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
     kid->shutdown_ms = child->shutdown_ms > 0 ? child->shutdown_ms : SHUTDOWN_MS_DEFAULT;
+    sender_wake (&self->sender); /* a start may take its time */
     uint64_t trace = ctx->trace;
     int64_t now = host_now (self); /* the child's callbacks are inside ours: our clock stands */
     if (child->thread)

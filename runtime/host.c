@@ -89,6 +89,7 @@ static void deliver (actor_t *actor, message_t *message)
         actor_reap (actor, message->body);
     receive (actor, message);
     message_release (&message);
+    sender_wake (&actor->host->sender);
 }
 
 /*  Takes over the caller's reference on the mailbox. */
@@ -113,9 +114,11 @@ static void run_turn (host_t *self, mailbox_t *mailbox)
     actor->touched = false;
     if (actor->ending) {
         actor_end (actor);
+        sender_wake (&self->sender);
         mailbox_release (&mailbox);
         return;
     }
+    sender_wake (&self->sender);
     bool idle = mailbox_idle (mailbox);
     actor_report_depth (actor, (double)mailbox_depth (mailbox));
     if (idle)
@@ -179,6 +182,7 @@ static void run_timers (host_t *self)
             }
             host_touch (actor);
         }
+        sender_wake (&self->sender);
     }
 }
 
@@ -331,6 +335,7 @@ static void dispatch (host_t *self, nfds_t count)
         host_enter (watch.actor, 0);
         watch.ready (watch.actor->state, &watch.actor->context, watch.socket, watch.fd, events);
         host_touch (watch.actor);
+        sender_wake (&self->sender);
     }
 }
 

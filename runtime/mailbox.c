@@ -244,6 +244,11 @@ void mailbox_disown (mailbox_t *self)
     self->owner = NULL;
 }
 
+bool mailbox_scheduled (const mailbox_t *self)
+{
+    return atomic_load (&self->scheduled);
+}
+
 void mailbox_schedule (mailbox_t *self)
 {
     /* Sequentially consistent against mailbox_idle: either we see that it is no
@@ -255,6 +260,14 @@ void mailbox_schedule (mailbox_t *self)
 }
 
 mailbox_result_t mailbox_push (mailbox_t *self, message_t **message_p)
+{
+    mailbox_result_t result = mailbox_put (self, message_p);
+    if (result == MAILBOX_PUSHED)
+        mailbox_schedule (self);
+    return result;
+}
+
+mailbox_result_t mailbox_put (mailbox_t *self, message_t **message_p)
 {
     message_t *message = *message_p;
     int lane = message->kind->flags & RECORD_DATA_LANE ? DATA : CONTROL;
@@ -275,7 +288,6 @@ mailbox_result_t mailbox_push (mailbox_t *self, message_t **message_p)
         message->next = head;
     } while (!atomic_compare_exchange_weak (&self->heads[lane], &head, message));
     *message_p = NULL;
-    mailbox_schedule (self);
     return MAILBOX_PUSHED;
 }
 

@@ -58,7 +58,11 @@ bool mailbox_closed (const mailbox_t *self);
 
 /*  Any thread. Takes the message over if it is pushed. */
 mailbox_result_t mailbox_push (mailbox_t *self, message_t **message_p);
-/*  Any thread. Puts the mailbox into its inbox as if a message had come. */
+/*  The same without telling the consumer: mailbox_schedule must follow, unless
+    mailbox_scheduled says afterwards that the consumer looks anyway. */
+mailbox_result_t mailbox_put (mailbox_t *self, message_t **message_p);
+bool mailbox_scheduled (const mailbox_t *self);
+/*  Any thread. Puts the mailbox into its inbox, if it isn't there. */
 void mailbox_schedule (mailbox_t *self);
 
 /*  The rest is for the consumer. */

@@ -14,6 +14,9 @@
 #define SOCKETS_MAX 65536
 #define CALL_MS_MAX 86400000
 
+/*  How many messages may wait for sender_wake. */
+#define WAKE_MESSAGES 256
+
 /*  A route once set stays readable: senders use it without a lock. */
 typedef struct route route_t;
 struct route {
@@ -245,8 +248,33 @@ void sender_flush (sender_t *self)
     self->messages = 0;
 }
 
+void sender_wake (sender_t *self)
+{
+    for (unsigned i = 0; i < self->later_count; i++) {
+        mailbox_schedule (self->later[i]);
+        mailbox_release (&self->later[i]);
+    }
+    self->later_count = 0;
+    self->later_messages = 0;
+}
+
+/*  Remembers that the mailbox's host is to be told, unless it looks anyway. */
+static void wake_later (sender_t *self, mailbox_t *mailbox)
+{
+    if (mailbox_scheduled (mailbox))
+        return;
+    unsigned i = 0;
+    while (i < self->later_count && self->later[i] != mailbox)
+        i++;
+    if (i == self->later_count)
+        self->later[self->later_count++] = mailbox_retain (mailbox);
+    if (++self->later_messages >= WAKE_MESSAGES || self->later_count == SENDER_LATER)
+        sender_wake (self);
+}
+
 void sender_close (sender_t *self)
 {
+    sender_wake (self);
     sender_flush (self);
     for (int i = 0; i < SENDER_SLOTS; i++)
         mailbox_release (&self->slots[i]);
@@ -273,12 +301,14 @@ static mailbox_result_t push (runtime_t *self, sender_t *sender, const address_t
                               message_t **message_p)
 {
     mailbox_t *mailbox = find (self, sender, to, false);
-    mailbox_result_t result = mailbox ? mailbox_push (mailbox, message_p) : MAILBOX_CLOSED;
+    mailbox_result_t result = mailbox ? mailbox_put (mailbox, message_p) : MAILBOX_CLOSED;
     if (result == MAILBOX_CLOSED && mailbox) {
         mailbox = find (self, sender, to, true);
         if (mailbox)
-            result = mailbox_push (mailbox, message_p);
+            result = mailbox_put (mailbox, message_p);
     }
+    if (result == MAILBOX_PUSHED)
+        wake_later (sender, mailbox);
     return result;
 }
 

@@ -9,13 +9,21 @@
 /*  A sending thread's own: mailboxes that it wrote to last, found again without
     the directory's lock, and messages not yet added to the metric. */
 #define SENDER_SLOTS 64
+#define SENDER_LATER 8
 typedef struct {
     runtime_t *runtime;
     mailbox_t *slots[SENDER_SLOTS];
+    mailbox_t *later[SENDER_LATER]; /* have messages that their hosts don't know of yet */
+    unsigned later_count;
+    unsigned later_messages;
     uint64_t messages;
 } sender_t;
 
 void sender_init (sender_t *self, runtime_t *runtime);
+/*  Tells the hosts of what was sent. A callback's messages go out together when it
+    ends (or every 256 messages): a host that is woken by the first of many would
+    take the CPU from their sender, find one, and fall asleep again. */
+void sender_wake (sender_t *self);
 /*  Adds the messages to the metric. */
 void sender_flush (sender_t *self);
 void sender_close (sender_t *self);

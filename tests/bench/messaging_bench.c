@@ -35,8 +35,8 @@ RECORD_DEFINE (ack, 3901, 0, "The receiver's credit.", ACK)
 
 /*  ---- behaviours -------------------------------------------------------------------- */
 
-#define BATCH  500 /* messages that the sender sends in one callback */
-#define WINDOW 2000 /* messages on their way */
+#define BATCH  1000 /* messages that the sender sends in one callback */
+#define WINDOW 4000 /* messages on their way */
 #define FRAME  64
 
 /*  What both sides of a run share. */
