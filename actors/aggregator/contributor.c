@@ -53,6 +53,12 @@ void contributor_push (contributor_t *self, context_t *ctx, chunk_push_t *push,
     context_send_payload (ctx, &to, &chunk_push_record, push, payload_p);
 }
 
+bool contributor_flows (const contributor_t *self, const context_t *ctx, uint64_t chunk)
+{
+    int64_t done_at = self->shards[chunk % self->shard_count].done_at;
+    return done_at && context_now (ctx) - done_at < MS_TO_NS (QUIET_MS);
+}
+
 static void dial (context_t *ctx, const shard_peer_t *peer)
 {
     address_t lane = address_local ("lane", 0);
@@ -234,6 +240,8 @@ static void receive_result (contributor_t *self, context_t *ctx, const message_t
         atomic_fetch_add (&self->args->shared->pulled, message->payload->size);
     bool restarted = peer->start && peer->start != result->start;
     peer->start = result->start;
+    if (result->status == CHUNK_DONE)
+        peer->done_at = context_now (ctx);
     if (restarted) {
         operation_resend (self, result->shard);
         bring_all (self, result->shard);

@@ -242,7 +242,8 @@ void bring_tick (contributor_t *self, context_t *ctx)
 {
     for (size_t i = self->bring_first; i < self->bring_next && i < self->bring_count; i++) {
         bring_t *item = &self->bring[i];
-        if (!item->taken && item->due <= context_now (ctx) && can_bring (self, item))
+        if (!item->taken && item->due <= context_now (ctx) && can_bring (self, item) &&
+            !(item->sent && contributor_flows (self, ctx, item->chunk)))
             bring_send (self, ctx, item);
     }
     bring_pump (self, ctx);

@@ -258,9 +258,9 @@ static void resend_due (contributor_t *self, context_t *ctx)
         flight_t *flight = &open->flights[chunk];
         if (flight->state == FLIGHT_DONE || flight->due > now || !can_send (self, chunk))
             continue;
-        if (flight->state == FLIGHT_SENT)
+        if (flight->state == FLIGHT_SENT && !contributor_flows (self, ctx, chunk))
             send_chunk (self, ctx, chunk, PUSH_ASK, NULL);
-        else
+        else if (flight->state == FLIGHT_UNSENT)
             send_chunk (self, ctx, chunk, PUSH_CONTRIBUTE, contribution (self));
     }
 }

@@ -13,6 +13,7 @@
 
 enum {
     TICK_MS = 200,
+    QUIET_MS = 1000, /* while a shard's results flow, what is not there yet may be among them */
     SERIES = 3,
     SERIES_KEPT = 8,
     POINTS_MAX = 1024,
@@ -30,6 +31,7 @@ typedef struct {
     uint64_t generation;
     uint64_t served; /* generation + 1 that was brought what we hold; 0: none */
     uint64_t start;  /* 0: not heard of */
+    int64_t done_at; /* when its last result came */
     bool ready;
 } shard_peer_t;
 
@@ -159,6 +161,8 @@ void contributor_push (contributor_t *self, context_t *ctx, chunk_push_t *push,
 void contributor_ask_view (contributor_t *self, context_t *ctx);
 void contributor_hangup (contributor_t *self, context_t *ctx);
 void contributor_dial (contributor_t *self, context_t *ctx);
+/*  Have results come from the chunk's shard just now? Then it is too early to ask. */
+bool contributor_flows (const contributor_t *self, const context_t *ctx, uint64_t chunk);
 /*  The leaving barrier has ended, one way or the other. */
 void contributor_left (contributor_t *self, context_t *ctx);
 
