@@ -123,20 +123,22 @@ static void chunk_advance (shard_actor_t *self, context_t *ctx, uint64_t chunk_i
                            chunk_t *chunk)
 {
     size_t count = 0;
+    reduce_update_t update = {0};
     if (!chunk->parameters)
         return;
     for (size_t rank = 0; rank < self->world; rank++) {
         const contribution_t *gradient = &chunk->gradients[rank];
-        if (gradient->present && gradient->step == chunk->version)
+        if (gradient->present && gradient->step == chunk->version) {
             self->buffers[count++] = gradient->payload->data;
-        else if (!self->view.members.items[rank].done)
+            update = gradient->update;
+        } else if (!self->view.members.items[rank].done)
             return;
     }
     if (count == 0)
         return;
     uint8_t *data;
     payload_t *updated = payload_alloc (chunk->floats * sizeof (float), &data);
-    reduce_update (self->buffers, count, chunk->floats, &chunk->update, chunk->parameters->data,
+    reduce_update (self->buffers, count, chunk->floats, &update, chunk->parameters->data,
                    chunk->momentum, (float *)(void *)data);
     payload_release (&chunk->previous);
     chunk->previous = chunk->parameters;
@@ -151,34 +153,32 @@ static void chunk_advance (shard_actor_t *self, context_t *ctx, uint64_t chunk_i
     }
 }
 
-/*  The first contribution of a round fixes the update; another one's that differs
-    is an error of the program, told to all who have contributed. */
+/*  Another update than that of the contributions to the same round that are there is an
+    error of the program, told to all who have contributed. Before the chunk is seeded
+    contributions to two rounds may be waiting: each has an update of its own. */
 static bool same_update (shard_actor_t *self, context_t *ctx, const chunk_push_t *push,
-                         chunk_t *chunk)
+                         chunk_t *chunk, const reduce_update_t *update)
 {
-    reduce_update_t update = {(float)push->learning_rate, (float)push->momentum,
-                              (float)push->weight_decay};
-    bool open = false;
-    for (size_t rank = 0; rank < self->world && !open; rank++)
-        open = chunk->gradients[rank].present && chunk->gradients[rank].step == push->step &&
-               rank != push->rank;
-    if (!open)
-        chunk->update = update;
-    if (memcmp (&update, &chunk->update, sizeof (update)) == 0)
-        return true;
+    bool same = true;
     for (size_t rank = 0; rank < self->world; rank++) {
-        if (rank != push->rank && !chunk->gradients[rank].present)
+        const contribution_t *other = &chunk->gradients[rank];
+        if (rank != push->rank && other->present && other->step == push->step)
+            same &= memcmp (update, &other->update, sizeof (*update)) == 0;
+    }
+    for (size_t rank = 0; rank < self->world && !same; rank++) {
+        contribution_t *other = &chunk->gradients[rank];
+        if (rank != push->rank && !(other->present && other->step == push->step))
             continue;
-        contribution_clear (self, &chunk->gradients[rank]);
+        contribution_clear (self, other);
         chunk_push_t to = shard_push_of (self, OPERATION_PUSH_PULL, push->step, push->chunk, rank);
         shard_refuse (self, ctx, &to, "update", NEXUS_INVALID,
                       "push_pull %llu: the ranks pass different updates (rank %llu: learning rate "
                       "%g, momentum %g, weight decay %g)",
                       (unsigned long long)push->step, (unsigned long long)push->rank,
-                      (double)update.learning_rate, (double)update.momentum,
-                      (double)update.weight_decay);
+                      (double)update->learning_rate, (double)update->momentum,
+                      (double)update->weight_decay);
     }
-    return false;
+    return same;
 }
 
 void shard_gradient (shard_actor_t *self, context_t *ctx, const chunk_push_t *push,
@@ -208,7 +208,9 @@ void shard_gradient (shard_actor_t *self, context_t *ctx, const chunk_push_t *pu
             shard_answer (self, ctx, push, CHUNK_MISSING, NULL);
             return;
         }
-        if (!same_update (self, ctx, push, chunk))
+        reduce_update_t update = {(float)push->learning_rate, (float)push->momentum,
+                                  (float)push->weight_decay};
+        if (!same_update (self, ctx, push, chunk, &update))
             return;
         contribution_clear (self, gradient);
         if (!shard_take (self, payload->size)) {
@@ -216,7 +218,7 @@ void shard_gradient (shard_actor_t *self, context_t *ctx, const chunk_push_t *pu
                           "shard %llu is full: use more shards", (unsigned long long)self->index);
             return;
         }
-        *gradient = (contribution_t){payload_retain (payload), push->step, true};
+        *gradient = (contribution_t){payload_retain (payload), push->step, true, update};
         chunk_advance (self, ctx, push->chunk, chunk);
         return;
     }

@@ -19,6 +19,7 @@ typedef struct {
     payload_t *payload;
     uint64_t step; /* push_pull: the version that it is for */
     bool present;
+    reduce_update_t update; /* push_pull: what shall be done with the sum */
 } contribution_t;
 
 /*  What the ranks say that they hold of a chunk that is not seeded yet. Data
@@ -40,7 +41,6 @@ typedef struct {
     payload_t *parameters;     /* NULL: not seeded */
     payload_t *previous;       /* of version - 1, or NULL */
     float *momentum;           /* NULL: zero */
-    reduce_update_t update;    /* of the open round */
     contribution_t *gradients; /* world */
     seeding_t *seeding;        /* NULL once seeded */
 } chunk_t;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,7 @@ static const catalog_entry_t kinds[] = {
 static const catalog_t catalog = {kinds, sizeof (kinds) / sizeof (kinds[0])};
 
 static atomic_bool joined; /* this process has a group */
+static _Atomic (nexus_group_t *) current; /* and it is this one, for leave_at_exit */
 
 const char *nexus_version_text (void)
 {
@@ -242,6 +244,21 @@ static void destroy_group (nexus_group_t **self_p)
     free (self);
 }
 
+/*  A program that exits without leaving must not pull CZMQ from under our threads: this
+    runs before CZMQ's own exit handler, because it is registered after it. What is
+    not delivered yet stays so. */
+static void leave_at_exit (void)
+{
+    nexus_group_t *group = atomic_exchange (&current, NULL);
+    if (group)
+        destroy_group (&group);
+}
+
+static void register_exit (void)
+{
+    atexit (leave_at_exit);
+}
+
 nexus_group_t *nexus_join (nexus_error_t *error)
 {
     if (atomic_exchange (&joined, true)) {
@@ -259,6 +276,10 @@ nexus_group_t *nexus_join (nexus_error_t *error)
              &(contributor_join_t){.timeout_ms = self->join_ms}, NULL, error) < 0) {
         destroy_group (&self);
         atomic_store (&joined, false);
+    } else {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        pthread_once (&once, register_exit);
+        atomic_store (&current, self);
     }
     return self;
 }
@@ -267,6 +288,7 @@ void nexus_leave (nexus_group_t **group_p)
 {
     if (!group_p || !*group_p)
         return;
+    atomic_store (&current, NULL);
     nexus_error_t error;
     if (ask (*group_p, "contributor", &contributor_leave_record, &(contributor_leave_t){0}, NULL,
              &error) < 0)
