@@ -40,7 +40,7 @@ static void reset (int refusals)
 static void expect (const char *text)
 {
     bool same = false;
-    for (int i = 0; i < 3000 && !same; i++) {
+    for (int i = 0; i < 30000 && !same; i++) {
         usleep (1000);
         pthread_mutex_lock (&events.lock);
         same = strcmp (events.text, text) == 0;
