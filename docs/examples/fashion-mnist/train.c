@@ -432,7 +432,7 @@ static unsigned long read_number (const char *name, const char *text, unsigned l
 static options_t read_options (int argc, char **argv)
 {
     options_t options = {"/usr/share/datasets/fashion-mnist", 10, 128, 0.1f};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp (name, "--help") == 0) {
             usage (stdout);
@@ -451,7 +451,6 @@ static options_t read_options (int argc, char **argv)
             usage (stderr);
             exit (2);
         }
-        i++;
     }
     if (!(options.learning_rate > 0 && options.learning_rate <= 10))
         fail ("--learning-rate: expected a number above 0, at most 10");
