@@ -15,20 +15,21 @@ typedef struct {
     double first, step;     /* ticks */
 } scale_t;
 
+/*  Plain colours first, so that readers without media queries have them too. */
 static const char style[] =
     "<style>\n"
-    "  svg { font: 13px system-ui, sans-serif; --paper: #fff; --ink: #1f2328; --soft: #59636e;\n"
-    "        --grid: #d1d9e0; --left: #0969da; --right: #bc4c00; }\n"
-    "  @media (prefers-color-scheme: dark) { svg { --paper: #0d1117; --ink: #f0f6fc;\n"
-    "        --soft: #9198a1; --grid: #3d444d; --left: #58a6ff; --right: #f0883e; } }\n"
-    "  .paper { fill: var(--paper); } text { fill: var(--soft); }\n"
-    "  .title { fill: var(--ink); font-size: 16px; font-weight: 600; }\n"
-    "  .grid { stroke: var(--grid); stroke-width: 1; } .frame { stroke: var(--soft); fill: none; "
-    "}\n"
-    "  .left { stroke: var(--left); } .right { stroke: var(--right); }\n"
-    "  text.left { fill: var(--left); stroke: none; } text.right { fill: var(--right); stroke: "
-    "none; }\n"
+    "  text { font: 13px system-ui, sans-serif; fill: #59636e; }\n"
+    "  text.title { font-size: 16px; font-weight: 600; fill: #1f2328; }\n"
+    "  .paper { fill: #fff; } .grid { stroke: #d1d9e0; } .frame { stroke: #59636e; fill: none; }\n"
+    "  .left { stroke: #0969da; } .right { stroke: #bc4c00; }\n"
+    "  text.left { fill: #0969da; stroke: none; } text.right { fill: #bc4c00; stroke: none; }\n"
     "  polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }\n"
+    "  @media (prefers-color-scheme: dark) {\n"
+    "    text { fill: #9198a1; } text.title { fill: #f0f6fc; } .paper { fill: #0d1117; }\n"
+    "    .grid { stroke: #3d444d; } .frame { stroke: #9198a1; }\n"
+    "    .left { stroke: #58a6ff; } .right { stroke: #f0883e; }\n"
+    "    text.left { fill: #58a6ff; } text.right { fill: #f0883e; }\n"
+    "  }\n"
     "</style>\n";
 
 void curve_ticks (double low, double high, int count, double *ret_first, double *ret_step)
@@ -54,7 +55,7 @@ static void add_text (buffer_t *out, const char *text)
 }
 
 /*  Round ends, so that the curve stands between two ticks. */
-static scale_t scale_of (double low, double high, double at_low, double at_high)
+static scale_t scale_of (double low, double high, double at_low, double at_high, bool whole)
 {
     scale_t scale = {.at_low = at_low, .at_high = at_high};
     if (!(high > low)) {
@@ -63,6 +64,10 @@ static scale_t scale_of (double low, double high, double at_low, double at_high)
         high += room;
     }
     curve_ticks (low, high, 5, &scale.first, &scale.step);
+    if (whole && scale.step < 1) { /* there is no half a step */
+        scale.step = 1;
+        scale.first = floor (low);
+    }
     scale.low = scale.first;
     scale.high = ceil (high / scale.step - 1e-9) * scale.step;
     return scale;
@@ -77,7 +82,7 @@ static scale_t value_scale (const curve_t *curve)
     }
     if (low > 0 && low < high / 2) /* a loss is read against zero */
         low = 0;
-    return scale_of (curve->count ? low : 0, curve->count ? high : 1, HEIGHT - BOTTOM, TOP);
+    return scale_of (curve->count ? low : 0, curve->count ? high : 1, HEIGHT - BOTTOM, TOP, false);
 }
 
 static double place (const scale_t *scale, double value)
@@ -157,7 +162,7 @@ void curve_draw (const char *title, const curve_t *left, const curve_t *right, b
             last = fmax (last, (double)curves[i]->points[curves[i]->count - 1].step);
         }
     scale_t x = scale_of (left->count || right->count ? first : 0,
-                          left->count || right->count ? last : 1, LEFT, WIDTH - RIGHT);
+                          left->count || right->count ? last : 1, LEFT, WIDTH - RIGHT, true);
     scale_t left_y = value_scale (left), right_y = value_scale (right);
     buffer_printf (
         out,

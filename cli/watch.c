@@ -26,8 +26,9 @@ typedef struct {
 typedef struct {
     char lines[LINES][LINE_SIZE];
     size_t count;
-    char shown[LINE_SIZE]; /* without a terminal: the last line, to say nothing twice */
-    size_t drawn;          /* on a terminal: lines to go back */
+    char shown[LINE_SIZE];   /* without a terminal: the last line, to say nothing twice */
+    size_t drawn;            /* on a terminal: lines to go back */
+    uint64_t pushed, pulled; /* the most that was heard of: what has ended is forgotten */
 } block_t;
 
 static int64_t clock_ms (clockid_t clock)
@@ -96,10 +97,10 @@ static void add_progress (block_t *block, const picture_t *picture)
     new_line (block);
     if (point)
         add (block, "epoch %s   ", figure_count (point->value).text);
-    if (step) {
+    else if (step)
         add (block, "step %s   ", figure_count ((double)step->step).text);
+    if (step)
         add (block, "loss %s   ", figure_real (step->value).text);
-    }
     point = newest (picture, accuracy);
     if (point)
         add (block, "test accuracy %.2f %%   ", point->value * (point->value <= 1 ? 100 : 1));
@@ -142,8 +143,12 @@ static void compose (block_t *block, const picture_t *picture)
     if (detail->shards.count || picture->metrics.points.count)
         add_progress (block, picture);
     new_line (block);
-    add (block, "pushed %s", figure_bytes (detail->bytes_pushed).text);
-    add (block, "   pulled %s", figure_bytes (detail->bytes_pulled).text);
+    if (detail->bytes_pushed > block->pushed)
+        block->pushed = detail->bytes_pushed;
+    if (detail->bytes_pulled > block->pulled)
+        block->pulled = detail->bytes_pulled;
+    add (block, "pushed %s", figure_bytes (block->pushed).text);
+    add (block, "   pulled %s", figure_bytes (block->pulled).text);
     add_ranks (block, detail);
     add (block, "   membership epoch %" PRIu64, job->epoch);
     if (job->phase != JOB_RUNNING && job->reason && *job->reason) {
