@@ -19,7 +19,7 @@
 enum {
     ENDPOINTS_MAX = 9,
     BODY_MAX = 64 << 20,
-    CONNECT_MS = 3000,
+    CONNECT_MS = 5000,
     ANSWER_MS = 15000,
     PAUSE_MS = 250 /* between two rounds over the masters */
 };

@@ -121,7 +121,7 @@ static void set_state (call_t *call, worker_state_t state, const char *reason)
     worker_t worker;
     if (!find_worker (call, &worker))
         return;
-    worker.state = state;
+    worker.state = (int)state;
     worker.reason = reason;
     set_worker_t command = {.worker = worker, .time_ms = context_wall_ms (call->ctx)};
     call_propose (call, &set_worker_record, &command, worker_set);
