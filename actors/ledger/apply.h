@@ -8,8 +8,11 @@
 
 #include "actors/protocol/ledger.h"
 
-/*  Applies one command within the write transaction. 0: done, and value (at
-    least 200 bytes) holds what it yielded ("" if nothing). -1: refused, with
+/*  Of what a command yields, its end included. */
+enum { LEDGER_VALUE_MAX = 200 };
+
+/*  Applies one command within the write transaction. 0: done, and value
+    (LEDGER_VALUE_MAX bytes) holds what it yielded ("" if nothing). -1: refused, with
     the reason for its proposer. *ret_fatal is set if the tables themselves
     failed (the node must end). changed gets a bit for each table it wrote. */
 int ledger_apply (tables_txn_t *txn, slice_t command, char *value, uint64_t *changed,

@@ -22,7 +22,7 @@ typedef struct {
 static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
 {
     ledger_t *self = state;
-    self->tables = ((const ledger_args_t *) args)->tables;
+    self->tables = ((const ledger_args_t *)args)->tables;
     tables_txn_t *txn = tables_begin (self->tables, false, error);
     if (!txn)
         return -1;
@@ -32,7 +32,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
                                           "Log index up to which commands are applied.", NULL);
     self->refused_metric = metrics_counter (context_metrics (ctx), "nexus_ledger_refused_total",
                                             "Commands that were applied and refused.", NULL);
-    metric_set (self->applied_metric, (double) self->applied);
+    metric_set (self->applied_metric, (double)self->applied);
     return 0;
 }
 
@@ -41,12 +41,20 @@ static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
     size_t i = 0;
     while (i < self->subscriber_count && !address_equal (&self->subscribers[i], &message->from))
         i++;
-    if (i == SUBSCRIBERS_MAX)
+    if (!((const ledger_subscribe_t *)message->body)->on) {
+        if (i < self->subscriber_count)
+            self->subscribers[i] = self->subscribers[--self->subscriber_count];
         return;
+    }
+    if (i == SUBSCRIBERS_MAX) {
+        log_error (context_log (ctx), "too many subscribers to the ledger",
+                   LOG_TEXT ("actor", message->from.actor));
+        return;
+    }
     self->subscribers[i] = message->from;
     if (i == self->subscriber_count)
         self->subscriber_count++;
-    ledger_changed_t changed = { .index = self->applied, .tables = ~UINT64_C (0) >> 1 };
+    ledger_changed_t changed = {.index = self->applied, .tables = ~UINT64_C (0) >> 1};
     context_send (ctx, &message->from, &ledger_changed_record, &changed);
 }
 
@@ -64,7 +72,7 @@ static void receive (void *state, context_t *ctx, const message_t *message)
             if (!self->waiting)
                 abort ();
         }
-        self->waiting[self->waiting_count++] = message_retain ((message_t *) message);
+        self->waiting[self->waiting_count++] = message_retain ((message_t *)message);
     }
 }
 
@@ -73,8 +81,8 @@ static void put_position (tables_txn_t *txn, const char *name, uint64_t number, 
 {
     uint8_t bytes[8];
     for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t) (number >> (56 - 8 * i));
-    if (!*fatal && tables_put (txn, LEDGER_META, SLICE (name), (slice_t){ bytes, 8 }, error))
+        bytes[i] = (uint8_t)(number >> (56 - 8 * i));
+    if (!*fatal && tables_put (txn, LEDGER_META, SLICE (name), (slice_t){bytes, 8}, error))
         *fatal = true;
 }
 
@@ -83,19 +91,26 @@ static void apply_entries (ledger_t *self, tables_txn_t *txn, const apply_t *bat
                            apply_result_t *results, size_t *ret_count, arena_t *arena, bool *fatal,
                            nexus_error_t *error)
 {
-    char value[200];
+    char value[LEDGER_VALUE_MAX];
     for (size_t i = 0; i < batch->entries.count && !*fatal; i++) {
         const apply_entry_t *entry = &batch->entries.items[i];
         if (entry->index <= self->applied)
             continue; /* the election repeats from before what was applied here */
+        if (entry->index != self->applied + 1) {
+            nexus_error_set (error, NEXUS_CORRUPT,
+                             "ledger: log index %llu came after %llu: what is between is lost",
+                             (unsigned long long)entry->index, (unsigned long long)self->applied);
+            *fatal = true;
+            return;
+        }
         apply_result_t *result = &results[(*ret_count)++];
-        *result = (apply_result_t){ .index = entry->index, .text = "" };
-        nexus_error_t refusal = { NEXUS_OK, "" };
+        *result = (apply_result_t){.index = entry->index, .text = ""};
+        nexus_error_t refusal = {NEXUS_OK, ""};
         if (entry->command.size &&
-            ledger_apply (txn, (slice_t){ entry->command.data, entry->command.size }, value,
+            ledger_apply (txn, (slice_t){entry->command.data, entry->command.size}, value,
                           &self->changed, fatal, &refusal)) {
             metric_add (self->refused_metric, 1);
-            result->code = (uint64_t) refusal.code;
+            result->code = (uint64_t)refusal.code;
             result->text = arena_strdup (arena, refusal.text);
             if (*fatal)
                 *error = refusal;
@@ -112,13 +127,14 @@ static void settle (void *state, context_t *ctx)
     ledger_t *self = state;
     if (!self->waiting_count)
         return;
-    nexus_error_t error = { NEXUS_OK, "" };
+    nexus_error_t error = {NEXUS_OK, ""};
     arena_t arena;
     arena_init (&arena, 0, NULL, 0);
     size_t entries = 0, count = 0;
     for (size_t i = 0; i < self->waiting_count; i++)
-        entries += ((const apply_t *) self->waiting[i]->body)->entries.count;
-    applied_t done = { .results.items = arena_alloc (&arena, (entries + 1) * sizeof (apply_result_t)) };
+        entries += ((const apply_t *)self->waiting[i]->body)->entries.count;
+    applied_t done = {.results.items =
+                          arena_alloc (&arena, (entries + 1) * sizeof (apply_result_t))};
     bool fatal = false;
     if (entries) {
         tables_txn_t *txn = tables_begin (self->tables, true, &error);
@@ -137,14 +153,14 @@ static void settle (void *state, context_t *ctx)
         done.index = self->applied;
         done.results.count = count;
         context_send (ctx, &self->waiting[0]->from, &applied_record, &done);
-        metric_set (self->applied_metric, (double) self->applied);
-        ledger_changed_t changed = { .index = self->applied, .tables = self->changed };
+        metric_set (self->applied_metric, (double)self->applied);
+        ledger_changed_t changed = {.index = self->applied, .tables = self->changed};
         for (size_t i = 0; i < self->subscriber_count && self->changed; i++)
             context_send (ctx, &self->subscribers[i], &ledger_changed_record, &changed);
         self->changed = 0;
     }
     for (size_t i = 0; i < self->waiting_count; i++)
-        message_release ((message_t **) &self->waiting[i]);
+        message_release ((message_t **)&self->waiting[i]);
     self->waiting_count = 0;
     arena_reset (&arena);
     if (fatal)
@@ -154,9 +170,9 @@ static void settle (void *state, context_t *ctx)
 static void stop (void *state, context_t *ctx)
 {
     ledger_t *self = state;
-    (void) ctx;
+    (void)ctx;
     for (size_t i = 0; i < self->waiting_count; i++)
-        message_release ((message_t **) &self->waiting[i]);
+        message_release ((message_t **)&self->waiting[i]);
     free (self->waiting);
 }
 

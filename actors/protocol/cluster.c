@@ -1,6 +1,8 @@
 /*  cluster - the tables of the control plane's messages */
 #include "actors/protocol/cluster.h"
 
+#include <string.h>
+
 /* clang-format off */
 RECORD_ENUM_DEFINE (worker_state, WORKER_STATES)
 
@@ -128,3 +130,9 @@ RECORD_DEFINE (task_metrics, 106, 0, "Metric values of a task.", TASK_METRICS)
 RECORD_DEFINE (task_stop, 107, 0, "The job is being stopped.", TASK_STOP)
 #undef RECORD_SELF
 /* clang-format on */
+
+bool worker_name_check (const char *name)
+{
+    size_t size = strspn (name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    return size && !name[size];
+}

@@ -28,8 +28,11 @@ RECORD_ENUM (worker_state, WORKER_STATES)
     F (MAP, labels, _, .max = 64, .doc = "As its configuration says.") \
     F (BYTES, certificate, _, .max = 1024, .doc = "Its membership, signed by the cluster's root.") \
     F (INT, enrolled_ms, _, .unit = "ms since 1970", .doc = "When it joined.") \
-    F (UINT, session, _, .doc = "Of its present run, chosen by it at random; another one means that it was restarted and has lost what it ran.")
+    F (UINT, session, _, .doc = "Of its present run, chosen by it at random; another one means that it was restarted and has lost what it ran.") \
+    F (BOOL, drain, _, .doc = "An operator has taken it out of service; kept while it is lost.")
 RECORD_DECLARE (worker, WORKER)
+/*  Names stand in addresses, files and commands: letters, digits, '.', '_' and '-'. */
+bool worker_name_check (const char *name);
 
 #define MASTER(F) \
     F (KEY, key, _, .doc = "Its CURVE public key: its identity.") \

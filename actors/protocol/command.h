@@ -56,17 +56,24 @@ RECORD_DECLARE (add_metrics, ADD_METRICS)
 
 #define ADD_WORKER(F) \
     F (RECORD, worker, worker, .doc = "The worker.") \
-    F (KEY, token, _, .doc = "The token that it joined with; zero: none needed.")
+    F (KEY, token, _, .doc = "The token that it joined with.")
 RECORD_DECLARE (add_worker, ADD_WORKER)
 
-/*  A worker's capabilities or state changed. A worker that is lost or drained
-    loses its tasks and shards: they wait for another place. */
+/*  A worker changed. With heard, the registry says what the worker offers and that
+    it is there (active) or not (lost); an operator's drain stands. Without, an
+    operator takes it out of service (draining) or back (active), with a reason;
+    nothing else of the record counts. So neither undoes what the other did
+    meanwhile. A worker that is lost, drained or restarted (another session) loses
+    its tasks and shards: they wait for another place. */
 #define SET_WORKER(F) \
     F (RECORD, worker, worker, .doc = "As it shall be; its key says which.") \
-    F (INT, time_ms, _, .doc = "When.")
+    F (INT, time_ms, _, .doc = "When.") \
+    F (BOOL, heard, _, .doc = "The registry speaks, not an operator.")
 RECORD_DECLARE (set_worker, SET_WORKER)
 
-#define REMOVE_WORKER(F) F (KEY, key, _, .doc = "Which: its key is revoked.")
+#define REMOVE_WORKER(F) \
+    F (KEY, key, _, .doc = "Which: its key is revoked.") \
+    F (INT, time_ms, _, .doc = "When.")
 RECORD_DECLARE (remove_worker, REMOVE_WORKER)
 
 #define SET_MASTER(F) F (RECORD, master, master, .doc = "A master, by its key.")

@@ -62,6 +62,34 @@ static bool name_is_good (const char *name)
     return true;
 }
 
+static bool path_is_good (const char *path)
+{
+    return !path || !*path || *path == '/';
+}
+
+static void check_paths (const job_spec_t *spec, arena_t *arena, record_faults_t *faults)
+{
+    if (!spec->command.count || !*spec->command.items[0])
+        record_fault (faults, arena, "command", 0, "the program's name is empty");
+    if (!path_is_good (spec->workdir))
+        record_fault (faults, arena, "workdir", 0, "expected an absolute path, found \"%s\"",
+                      spec->workdir);
+    if (!path_is_good (spec->checkpoint.dir))
+        record_fault (faults, arena, "checkpoint.dir", 0, "expected an absolute path, found \"%s\"",
+                      spec->checkpoint.dir);
+}
+
+/*  A job travels with each order to run one of its ranks. */
+static void check_size (const job_spec_t *spec, arena_t *arena, record_faults_t *faults)
+{
+    buffer_t bytes = { 0 };
+    record_encode (&job_spec_record, spec, &bytes);
+    if (bytes.size > JOB_SPEC_BYTES_MAX)
+        record_fault (faults, arena, "", 0, "the job takes %zu bytes, of %d at most: put what is "
+                      "large into files", bytes.size, JOB_SPEC_BYTES_MAX);
+    buffer_free (&bytes);
+}
+
 int job_spec_check (const job_spec_t *spec, arena_t *arena, record_faults_t *faults)
 {
     static const char *const signals[] = { "TERM", "INT", "HUP", "USR1", "USR2" };
@@ -89,5 +117,7 @@ int job_spec_check (const job_spec_t *spec, arena_t *arena, record_faults_t *fau
         if (!spec->env.items[i].key[0] || strchr (spec->env.items[i].key, '='))
             record_fault (faults, arena, "env", 0, "\"%s\" is no name of a variable",
                           spec->env.items[i].key);
+    check_paths (spec, arena, faults);
+    check_size (spec, arena, faults);
     return faults->count == before ? 0 : -1;
 }

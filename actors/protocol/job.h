@@ -65,6 +65,8 @@ RECORD_ENUM (placement_style, PLACEMENT_STYLES)
     F (MAP, labels, _, .max = 64, .doc = "Free text for people and programs.")
 RECORD_DECLARE (job_spec, JOB_SPEC)
 
+enum { JOB_SPEC_BYTES_MAX = 128 << 10 }; /* in its wire form */
+
 /*  Checks what the table can't express (name's letters, gang.max >= min, signal
     names ...). -1 and the faults added. */
 int job_spec_check (const job_spec_t *spec, arena_t *arena, record_faults_t *faults);

@@ -18,11 +18,14 @@ static const struct {
     [LEDGER_SHARDS] = { "shards", &shard_record },
     [LEDGER_METRICS] = { "metrics", &metric_point_record },
     [LEDGER_IDEMPOTENCY] = { "idempotency", NULL },
+    [LEDGER_ACTIVE] = { "active", NULL },
+    [LEDGER_HELD] = { "held", NULL },
 };
 
 const char *const ledger_table_names[LEDGER_TABLES] = {
     "meta", "masters", "workers", "names",   "tokens",
     "jobs", "tasks",   "shards",  "metrics", "idempotency",
+    "active", "held",
 };
 
 const record_t *ledger_table_record (ledger_table_t table)
@@ -81,6 +84,16 @@ ledger_key_t ledger_key_metric (const char *job, const char *name, uint64_t step
     ledger_key_t key = ledger_key_job (job);
     key_append (&key, name, strlen (name) + 1);
     key_append_number (&key, step, 8);
+    return key;
+}
+
+ledger_key_t ledger_key_held (const record_key_t *worker, const char *job, bool is_shard,
+                              uint64_t number)
+{
+    ledger_key_t key = ledger_key_node (worker);
+    key_append (&key, job, strlen (job) + 1);
+    key_append (&key, is_shard ? "\1" : "\0", 1);
+    key_append_number (&key, number, 4);
     return key;
 }
 

@@ -15,8 +15,12 @@
         shards       job id, 0, index (4 bytes)     shard
         metrics      job id, 0, name, 0, step (8)   metric_point
         idempotency  the caller's key               job id
+        active       job id                         nothing
+        held         worker's key, job id, 0,       resources (of a rank)
+                     0 or 1, number (4)             or nothing (1: of a shard)
 
-    Numbers in keys are big endian, so that keys sort by them.
+    The last two are indexes that applying commands keeps: the jobs that have not
+    ended, and what each worker holds. Numbers in keys are big endian, so that keys sort by them.
 */
 #pragma once
 
@@ -35,6 +39,8 @@ typedef enum {
     LEDGER_SHARDS,
     LEDGER_METRICS,
     LEDGER_IDEMPOTENCY,
+    LEDGER_ACTIVE,
+    LEDGER_HELD,
     LEDGER_TABLES
 } ledger_table_t;
 
@@ -56,6 +62,9 @@ ledger_key_t ledger_key_number (const char *job, uint64_t n); /* tasks, shards *
 ledger_key_t ledger_key_metric (const char *job, const char *name, uint64_t step);
 /*  What all keys of a job in tasks, shards and metrics begin with. */
 ledger_key_t ledger_key_job (const char *job);
+/*  A rank (or a shard) of a job on a worker, in held. */
+ledger_key_t ledger_key_held (const record_key_t *worker, const char *job, bool is_shard,
+                              uint64_t number);
 slice_t ledger_slice (const ledger_key_t *key);
 
 /*  Reads a record (of the table's type) into *value, its memory in the arena.

@@ -193,7 +193,7 @@ static bool answer_enrol (registry_t *self, context_t *ctx, const message_t *rep
 
 static void set_worker (context_t *ctx, member_t *member, const worker_t *worker)
 {
-    set_worker_t command = { .worker = *worker, .time_ms = context_wall_ms (ctx) };
+    set_worker_t command = { .worker = *worker, .time_ms = context_wall_ms (ctx), .heard = true };
     member->request = command_propose (ctx, &set_worker_record, &command);
 }
 
