@@ -39,6 +39,7 @@ extern const command_t command_worker_list;
 extern const command_t command_worker_drain;
 extern const command_t command_worker_undrain;
 extern const command_t command_reference;
+extern const command_t command_simulate;
 
 /*  main.c's table, in the order of --help. */
 extern const command_t *const commands[];

@@ -256,47 +256,54 @@ static void check_equal (simulation_t *self, const simulated_master_t *master, t
                            master->name, (unsigned long long)index);
 }
 
-static const job_t *job_of (const job_t *jobs, size_t count, const char *id)
+static void check_submissions (simulation_t *self, const simulated_master_t *master,
+                               const job_t *jobs, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp (jobs[i].id, id) == 0)
-            return &jobs[i];
-    return NULL;
-}
-
-static void check_acknowledged (simulation_t *self, const simulated_master_t *master,
-                                const job_t *jobs, size_t count)
-{
-    /* Another master may know more; the one that answered has it, and so will the others. */
+    bool numbers[SIMULATION_JOBS_MAX + 1] = {false};
     if (count > self->options.jobs)
         simulation_broken (self, "%s: %zu jobs, %u were submitted", master->name, count,
                            self->options.jobs);
-    for (size_t i = 0; i + 1 < count; i++)
-        for (size_t j = i + 1; j < count; j++)
-            if (jobs[i].number == jobs[j].number)
-                simulation_broken (self, "%s: %s and %s have one number", master->name, jobs[i].id,
-                                   jobs[j].id);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t number = jobs[i].number;
+        if (number > SIMULATION_JOBS_MAX || numbers[number])
+            simulation_broken (self, "%s: the number of %s is another's, or too high", master->name,
+                               jobs[i].id);
+        else
+            numbers[number] = true;
+    }
 }
 
+static size_t worker_of (const worker_t *workers, size_t count, const record_key_t *key)
+{
+    size_t i = 0;
+    while (i < count && memcmp (&workers[i].key, key, sizeof *key) != 0)
+        i++;
+    return i;
+}
+
+/*  Jobs and tasks come in the same order, that of the job's id. */
 static void check_room (simulation_t *self, const simulated_master_t *master, const job_t *jobs,
                         size_t job_count, const worker_t *workers, size_t worker_count,
                         const task_t *tasks, size_t task_count)
 {
-    for (size_t w = 0; w < worker_count; w++) {
-        double used = 0;
-        for (size_t t = 0; t < task_count; t++) {
-            bool placed = tasks[t].phase == TASK_ASSIGNED || tasks[t].phase == TASK_RUNNING;
-            const job_t *job = job_of (jobs, job_count, tasks[t].job_id);
-            if (!job)
-                simulation_broken (self, "%s: a task of %s, which is not there", master->name,
-                                   tasks[t].job_id);
-            else if (placed && memcmp (&tasks[t].worker, &workers[w].key, 32) == 0)
-                used += job->spec.resources.cpu;
+    double used[SIMULATION_WORKERS_MAX + 1] = {0}; /* the last one: no worker */
+    for (size_t t = 0, j = 0; t < task_count; t++) {
+        while (j < job_count && strcmp (jobs[j].id, tasks[t].job_id) < 0)
+            j++;
+        if (j == job_count || strcmp (jobs[j].id, tasks[t].job_id) != 0) {
+            simulation_broken (self, "%s: a task of %s, which is not there", master->name,
+                               tasks[t].job_id);
+            return;
         }
-        if (used > workers[w].resources.cpu)
-            simulation_broken (self, "%s: worker %s has %g cores and tasks for %g", master->name,
-                               workers[w].name, workers[w].resources.cpu, used);
+        if (tasks[t].phase == TASK_ASSIGNED || tasks[t].phase == TASK_RUNNING)
+            used[worker_of (workers, worker_count, &tasks[t].worker)] += jobs[j].spec.resources.cpu;
     }
+    for (size_t w = 0; w < worker_count; w++)
+        if (used[w] > workers[w].resources.cpu)
+            simulation_broken (self, "%s: worker %s has %g cores and tasks for %g", master->name,
+                               workers[w].name, workers[w].resources.cpu, used[w]);
+    if (used[worker_count] > 0)
+        simulation_broken (self, "%s: a task is placed on no worker", master->name);
 }
 
 typedef struct {
@@ -330,7 +337,7 @@ void simulation_check_ledger (simulation_t *self, simulated_master_t *master)
     if (view_init (&view, txn, &error) == -1) {
         simulation_broken (self, "%s: %s", master->name, error.text);
     } else {
-        check_acknowledged (self, master, view.jobs, view.job_count);
+        check_submissions (self, master, view.jobs, view.job_count);
         check_room (self, master, view.jobs, view.job_count, view.workers, view.worker_count,
                     view.tasks, view.task_count);
     }
@@ -339,6 +346,14 @@ void simulation_check_ledger (simulation_t *self, simulated_master_t *master)
 }
 
 /*  ---- rest ------------------------------------------------------------------------------- */
+
+static const job_t *job_of (const job_t *jobs, size_t count, const char *id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp (jobs[i].id, id) == 0)
+            return &jobs[i];
+    return NULL;
+}
 
 static bool jobs_at_rest (const simulation_t *self, const view_t *view, char *why, size_t size)
 {

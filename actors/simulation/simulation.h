@@ -24,7 +24,7 @@ typedef struct {
     uint64_t seed;
     unsigned masters;    /* 1 to 7; 0: 3 */
     unsigned workers;    /* 1 to 32; 0: 4 */
-    unsigned jobs;       /* to submit, at most 1,000; 0: 8 */
+    unsigned jobs;       /* to submit, at most 200; 0: 8 */
     const char *profile; /* of simulator_profile; NULL: "swarm" */
     bool wrong_clocks;   /* wall clocks disagree, and jump, as the profile says; else they are right */
     int64_t faults_ms;   /* virtual time with faults; 0: 60,000 */

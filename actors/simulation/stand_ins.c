@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*  ---- processes: each is a timer ------------------------------------------------ */
@@ -121,16 +122,19 @@ static void aggregator_receive (void *state, context_t *ctx, const message_t *me
     const shard_orders_t *orders = message_body (message, shard_orders);
     if (!orders || message->role != ROLE_LOCAL)
         return;
-    shard_state_t items[64];
-    shard_states_t states = {.shards = {items, 0}};
-    assert (orders->shards.count <= sizeof items / sizeof items[0]);
-    for (size_t i = 0; i < orders->shards.count; i++)
-        items[states.shards.count++] =
-            (shard_state_t){.job_id = orders->shards.items[i].job_id,
-                            .index = orders->shards.items[i].index,
-                            .generation = orders->shards.items[i].generation,
+    shard_states_t states = {
+        .shards = {calloc (orders->shards.count + 1, sizeof (shard_state_t)), 0}};
+    assert (states.shards.items);
+    for (size_t i = 0; i < orders->shards.count; i++) {
+        const shard_order_t *order = &orders->shards.items[i];
+        states.shards.items[states.shards.count++] =
+            (shard_state_t){.job_id = order->job_id,
+                            .index = order->index,
+                            .generation = order->generation,
                             .ready = true};
+    }
     context_send (ctx, &message->from, &shard_states_record, &states);
+    free (states.shards.items);
 }
 
 const behaviour_t simulated_aggregator_behaviour = {
