@@ -155,6 +155,10 @@ void shard_unmarked_text (const shard_actor_t *self, char text[200])
             length += (size_t)snprintf (list + length, sizeof (list) - length, "%s%zu",
                                         missing > 1 ? ", " : "", rank);
     }
+    if (missing == 0) {
+        snprintf (text, 200, "aggregator %llu", (unsigned long long)self->index);
+        return;
+    }
     snprintf (text, 200, "rank%s %s%s", missing == 1 ? "" : "s", list,
               missing > 8 ? " and others" : "");
 }

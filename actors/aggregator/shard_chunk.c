@@ -181,6 +181,17 @@ static bool same_update (shard_actor_t *self, context_t *ctx, const chunk_push_t
     return same;
 }
 
+/*  Answers PENDING: who has not said yet what it holds of this chunk. */
+static void answer_pending_seeds (shard_actor_t *self, context_t *ctx, const chunk_push_t *push,
+                                  const chunk_t *chunk)
+{
+    for (size_t rank = 0; rank < self->world; rank++)
+        self->marks[rank] = chunk->seeding->ranks[rank].stated;
+    char text[200];
+    shard_unmarked_text (self, text);
+    shard_answer (self, ctx, push, CHUNK_PENDING, text);
+}
+
 void shard_gradient (shard_actor_t *self, context_t *ctx, const chunk_push_t *push,
                      payload_t *payload)
 {
@@ -222,7 +233,10 @@ void shard_gradient (shard_actor_t *self, context_t *ctx, const chunk_push_t *pu
         chunk_advance (self, ctx, push->chunk, chunk);
         return;
     }
-    shard_answer_pending (self, ctx, push, chunk->gradients);
+    if (chunk->seeding)
+        answer_pending_seeds (self, ctx, push, chunk);
+    else
+        shard_answer_pending (self, ctx, push, chunk->gradients);
 }
 
 /*  ---- seeding ----------------------------------------------------------------------- */
@@ -338,11 +352,7 @@ static void answer_unseeded (shard_actor_t *self, context_t *ctx, const chunk_pu
         shard_answer (self, ctx, push, CHUNK_MISSING, NULL);
         return;
     }
-    for (size_t rank = 0; rank < self->world; rank++)
-        self->marks[rank] = chunk->seeding->ranks[rank].stated;
-    char text[200];
-    shard_unmarked_text (self, text);
-    shard_answer (self, ctx, push, CHUNK_PENDING, text);
+    answer_pending_seeds (self, ctx, push, chunk);
 }
 
 void shard_parameters (shard_actor_t *self, context_t *ctx, const chunk_push_t *push,
