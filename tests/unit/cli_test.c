@@ -305,6 +305,13 @@ static void place_rank (world_t *world, const char *id)
     tables_abort (&txn);
     arena_reset (&arena);
     propose (world, &place_job_record, &command);
+    task_state_t running;
+    record_init (&task_state_record, &running);
+    running.job_id = id;
+    running.phase = TASK_RUNNING;
+    running.key = node;
+    update_tasks_t update = {.worker = node, .tasks = {&running, 1}, .time_ms = 1001};
+    propose (world, &update_tasks_record, &update);
 }
 
 static void test_status_and_workers (void **state)

@@ -416,6 +416,8 @@ static void put_task (world_t *world, const char *job, uint64_t rank, uint8_t wo
     task.worker = worker ? KEY (worker) : (record_key_t){{0}};
     task.attempt = attempt;
     task.phase = worker ? TASK_RUNNING : TASK_WAITING;
+    task.bytes_pushed = 11; /* of earlier runs */
+    task.bytes_pulled = 5;
     if (!record_key_is_zero (&earlier)) {
         runs[0].worker = earlier;
         runs[0].attempt = 0;
@@ -433,7 +435,7 @@ static void test_job_detail (void **state)
     put_task (world, "mnist-1", 0, 11, 1, (record_key_t){{0}});
     uint64_t asked = ask (world, "GET", "/api/v1/jobs/mnist-1", NULL);
     worker_view_t seen[] = {{.key = KEY (11), .alive = true}};
-    task_traffic_t traffic[] = {{0, 1, 100, 50}, {1, 0, 11, 5}};
+    task_traffic_t traffic[] = {{0, 1, 100, 50}, {0, 0, 7, 7}};
     cluster_view_t view = {.workers = {seen, 1}, .traffic = {traffic, 2}};
     const cluster_view_get_t *get = harness_expect (world->harness, cluster_view_get);
     assert_non_null (get);
