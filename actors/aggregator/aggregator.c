@@ -94,9 +94,7 @@ static int spawn (aggregator_t *self, context_t *ctx, hosted_t *hosted, const gr
         free (args);
         return -1;
     }
-    /* The shard has copied what they point to; they may end before it does. */
-    args->job_id = NULL;
-    args->view = NULL;
+    /* What they point to may end before the shard does: its start has copied it. */
     hosted->args = args;
     self->threads += hosted->thread;
     return 0;
