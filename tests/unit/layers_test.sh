@@ -17,8 +17,8 @@ check actors 'bindings|cli'
 check bindings 'cli'
 for actor in actors/*/; do
     name=$(basename "$actor")
-    # protocol is what all share; node puts the others together.
-    [ "$name" = node ] || [ "$name" = protocol ] && continue
+    # protocol is what all share; node and simulation put the others together.
+    case $name in node | protocol | simulation) continue ;; esac
     others=$(ls actors | grep -vE "^($name|protocol)$" | paste -sd'|')
     check "$actor" "actors/($others)"
 done
