@@ -65,12 +65,14 @@ static bool admit (actor_t *actor, message_t **message_p)
     /* A link gets messages for other nodes: their replies are not ours to match. */
     bool local = runtime_is_local (self->runtime, &message->to);
     if (message->flags & MESSAGE_REPLY && local) {
-        pending_entry_t entry;
-        if (!pending_take (self->pending, actor, message->correlation, &entry)) {
+        const pending_entry_t *request =
+            pending_find (self->pending, actor, message->correlation);
+        if (!request || !runtime_may_answer (self->runtime, &request->to, &message->from)) {
             runtime_dead (self->runtime, message_p, DEAD_LATE);
             return false;
         }
-        timers_cancel (self->timers, actor, entry.timer);
+        timers_cancel (self->timers, actor, request->timer);
+        pending_take (self->pending, actor, message->correlation, NULL);
     } else if (message->deadline_ns) {
         self->now = 0;
         if (host_now (self) > message->deadline_ns) {

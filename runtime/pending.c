@@ -93,23 +93,30 @@ static void close_gap (pending_t *self, size_t i)
     }
 }
 
-bool pending_take (pending_t *self, const void *owner, uint64_t correlation,
-                   pending_entry_t *ret_entry)
+const pending_entry_t *pending_find (const pending_t *self, const void *owner,
+                                     uint64_t correlation)
 {
     if (!correlation || !self->count)
-        return false;
+        return NULL;
     size_t mask = self->capacity - 1;
     size_t i = correlation & mask;
     while (self->entries[i].correlation != correlation) {
         if (!self->entries[i].correlation)
-            return false;
+            return NULL;
         i = (i + 1) & mask;
     }
-    if (self->entries[i].owner != owner)
+    return self->entries[i].owner == owner ? &self->entries[i] : NULL;
+}
+
+bool pending_take (pending_t *self, const void *owner, uint64_t correlation,
+                   pending_entry_t *ret_entry)
+{
+    const pending_entry_t *entry = pending_find (self, owner, correlation);
+    if (!entry)
         return false;
     if (ret_entry)
-        *ret_entry = self->entries[i];
-    close_gap (self, i);
+        *ret_entry = *entry;
+    close_gap (self, (size_t)(entry - self->entries));
     self->count--;
     return true;
 }

@@ -28,6 +28,9 @@ uint64_t pending_next (pending_t *self);
 /*  Returns the correlation. */
 uint64_t pending_add (pending_t *self, void *owner, uint64_t timer, const address_t *to,
                       uint64_t trace);
+/*  Owner's request, to look at; NULL if it is not (or no longer) there. */
+const pending_entry_t *pending_find (const pending_t *self, const void *owner,
+                                     uint64_t correlation);
 /*  Takes owner's request out of the table; false if it is not (or no longer) there. */
 bool pending_take (pending_t *self, const void *owner, uint64_t correlation,
                    pending_entry_t *ret_entry);

@@ -331,6 +331,12 @@ bool runtime_is_local (const runtime_t *self, const address_t *address)
            memcmp (&address->node, &self->key, sizeof self->key) == 0;
 }
 
+bool runtime_may_answer (const runtime_t *self, const address_t *asked, const address_t *from)
+{
+    return runtime_is_local (self, from) ||
+           memcmp (&asked->node, &from->node, sizeof asked->node) == 0;
+}
+
 void runtime_route (runtime_t *self, bool data_lane, const char *actor)
 {
     route_t *route = must (calloc (1, sizeof *route));
@@ -462,8 +468,8 @@ void runtime_leave (runtime_t *self, mailbox_t *mailbox, bool failed, const char
 /*  ---- calls from outside ------------------------------------------------- */
 
 /*  Waits for the reply in a mailbox made for this one call. */
-static message_t *await (inbox_t *inbox, mailbox_t *mailbox, uint64_t correlation,
-                         int64_t deadline_ns)
+static message_t *await (const runtime_t *self, inbox_t *inbox, mailbox_t *mailbox,
+                         const address_t *to, uint64_t correlation, int64_t deadline_ns)
 {
     for (;;) {
         mailbox_t *ready;
@@ -471,7 +477,8 @@ static message_t *await (inbox_t *inbox, mailbox_t *mailbox, uint64_t correlatio
             mailbox_release (&ready);
         message_t *message;
         while ((message = mailbox_pop (mailbox))) {
-            if (message->flags & MESSAGE_REPLY && message->correlation == correlation)
+            if (message->flags & MESSAGE_REPLY && message->correlation == correlation &&
+                runtime_may_answer (self, to, &message->from))
                 return message;
             message_release (&message);
         }
@@ -525,7 +532,7 @@ message_t *runtime_call (runtime_t *self, const address_t *to, const record_t *k
         request->deadline_ns = clock_now_ns () + MS_TO_NS (timeout_ms);
         int64_t deadline_ns = request->deadline_ns;
         runtime_send (self, &request);
-        reply = await (inbox, mailbox, call, deadline_ns);
+        reply = await (self, inbox, mailbox, to, call, deadline_ns);
         runtime_leave (self, mailbox, false, "done");
         char name[64];
         if (!reply)

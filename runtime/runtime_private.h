@@ -51,6 +51,9 @@ void runtime_leave (runtime_t *self, mailbox_t *mailbox, bool failed, const char
 directory_t *runtime_directory (runtime_t *self);
 const record_key_t *runtime_key (const runtime_t *self);
 bool runtime_is_local (const runtime_t *self, const address_t *address);
+/*  Whether from is on the node that was asked, or on ours: another node's answer is none, however
+    well it guesses the correlation. */
+bool runtime_may_answer (const runtime_t *self, const address_t *asked, const address_t *from);
 
 /*  Hosts that run. */
 void runtime_host_began (runtime_t *self);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <sys/socket.h>
 #include <zmq.h>
@@ -567,6 +568,84 @@ static void a_member_has_its_role_only (void **state)
     enemy_close (&newer);
 }
 
+/*  What a request of the node's app looks like to the member that is asked. */
+static link_envelope_t member_is_asked (enemy_t *self)
+{
+    static uint8_t data[65536];
+    for (;;) {
+        int size = zmq_recv (self->socket, data, sizeof data, 0);
+        assert_true (size > 0);
+        link_frame_t frame = {data, data + size};
+        link_envelope_t envelope;
+        assert_int_equal (link_frame_next (&frame, &envelope), 1);
+        if (envelope.flags & LINK_REQUEST)
+            return envelope;
+    }
+}
+
+static void member_answers (enemy_t *self, const link_envelope_t *request, uint64_t number)
+{
+    buffer_t out = {0};
+    link_envelope_t envelope = {.kind = ping_record.id,
+                                .flags = LINK_REPLY,
+                                .correlation = request->correlation,
+                                .to_instance = request->from_instance};
+    strcpy (envelope.to_actor, request->from_actor);
+    strcpy (envelope.from_actor, request->to_actor);
+    link_frame_append (&out, &envelope, &ping_record, &(ping_t){.number = number});
+    enemy_send (self, out.data, out.size);
+    buffer_free (&out);
+}
+
+static void *call_asked (void *context)
+{
+    nexus_error_t error;
+    node_t asked = {.pair = ((enemy_t *)context)->pair};
+    message_t *reply = node_ask (&node, &asked, &(ping_t){0}, 10000, &error);
+    uint64_t number = reply ? message_body (reply, ping)->number : 0;
+    if (reply)
+        message_release (&reply);
+    return (void *)(uintptr_t)number;
+}
+
+/*  A member that knows everything about a request, but was not asked, can't answer it. */
+static void only_who_was_asked_may_answer (void **state)
+{
+    (void)state;
+    enemy_t asked, liar;
+    member_open (&asked, ROLE_WORKER, NULL);
+    assert_true (member_is_greeted (&asked));
+    member_open (&liar, ROLE_WORKER, NULL);
+    assert_true (member_is_greeted (&liar));
+    enemy_say (&asked, &ping_record, &(ping_t){0}, "app"); /* whom the app will ask */
+    assert_true (WAIT_FOR (node.seen.messages == 1, 3000));
+    address_t app = address_local ("app", 0);
+    message_t *order = message_new (&strange_record, &(strange_t){0}, NULL, &app, &app);
+    runtime_send (node.runtime, &order);
+    link_envelope_t request = member_is_asked (&asked);
+    member_answers (&liar, &request, 666);
+    enemy_say (&liar, &ping_record, &(ping_t){1}, "app"); /* after it: the lie was handled */
+    assert_true (WAIT_FOR (node.seen.messages == 2, 3000));
+    assert_int_equal (node.seen.answers, 0);
+    member_answers (&asked, &request, 5);
+    assert_true (WAIT_FOR (node.seen.answers == 1, 3000));
+    assert_int_equal (node.seen.answer, 5);
+
+    /*  The same for a thread that waits in runtime_call. */
+    pthread_t thread;
+    void *number;
+    pthread_create (&thread, NULL, call_asked, &asked);
+    request = member_is_asked (&asked);
+    member_answers (&liar, &request, 666);
+    enemy_say (&liar, &ping_record, &(ping_t){2}, "app");
+    assert_true (WAIT_FOR (node.seen.messages == 3, 3000));
+    member_answers (&asked, &request, 7);
+    pthread_join (thread, &number);
+    assert_int_equal ((uintptr_t)number, 7);
+    enemy_close (&asked);
+    enemy_close (&liar);
+}
+
 /*  A peer that gives no credit and reads nothing: its queue is bounded, others are served. */
 static void a_peer_that_reads_nothing_is_bounded (void **state)
 {
@@ -606,6 +685,7 @@ int main (void)
         HOSTILE (a_routing_id_is_no_identity),
         HOSTILE (the_newest_connection_wins),
         HOSTILE (a_member_has_its_role_only),
+        HOSTILE (only_who_was_asked_may_answer),
         HOSTILE (a_peer_that_reads_nothing_is_bounded),
     };
     return cmocka_run_group_tests_name ("hostile", tests, NULL, NULL);

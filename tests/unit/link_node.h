@@ -29,7 +29,7 @@ RECORD_DECLARE (chunk, CHUNK)
 /*  Joiners only, and the answer to it. */
 #define JOIN(F) F (UINT, number, _, .doc = "Any.")
 RECORD_DECLARE (join, JOIN)
-/*  Known to this process but in no catalog. */
+/*  Known to this process but in no catalog. To a local app: ask the last sender of a ping. */
 #define STRANGE(F) F (UINT, number, _, .doc = "Any.")
 RECORD_DECLARE (strange, STRANGE)
 /* clang-format on */
@@ -67,6 +67,7 @@ typedef struct {
     _Atomic uint64_t next; /* number that the next ping must have */
     _Atomic int role;      /* of the last sender */
     _Atomic uint64_t failure;
+    _Atomic uint64_t answers, answer; /* to what app asked; the last one's number */
     _Atomic uint64_t peer_incarnation;
     _Atomic uint64_t payload_size, payload_sum; /* of the last ping */
     record_key_t from;                          /* of the last ping; read after messages */
@@ -146,9 +147,15 @@ static inline void app_receive (void *state, context_t *ctx, const message_t *me
     const chunk_t *chunk = message_body (message, chunk);
     const peer_event_t *event = message_body (message, peer_event);
     const failure_t *failure = message_body (message, failure);
-    if (ping)
+    if (ping && message->flags & MESSAGE_REPLY) {
+        atomic_store (&self->seen->answer, ping->number);
+        atomic_fetch_add (&self->seen->answers, 1);
+    } else if (ping)
         app_ping (self, ctx, message, ping);
-    else if (chunk) {
+    else if (message_body (message, strange)) {
+        address_t to = address_remote (&self->seen->from, "app", 0);
+        context_request (ctx, &to, &ping_record, &(ping_t){0}, 10000);
+    } else if (chunk) {
         atomic_fetch_add (&self->seen->bytes, message->payload ? message->payload->size : 0);
         atomic_fetch_add (&self->seen->chunks, 1);
         context_reply (ctx, message, &chunk_record, chunk);
