@@ -378,7 +378,8 @@ static void ctx_end (context_t *ctx, const nexus_error_t *error)
 static void ctx_poll (context_t *ctx, void *socket, int fd, short events, poll_fn *ready)
 {
     (void)ctx, (void)socket, (void)fd, (void)events, (void)ready;
-    assert (!"context_poll: an edge does not run in the simulator; simulate what it stands for");
+    assert (false &&
+            "context_poll: an edge does not run in the simulator; simulate what it stands for");
 }
 
 static const context_ops_t ops = {

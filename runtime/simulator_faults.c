@@ -285,7 +285,7 @@ void sim_faults_event (simulator_t *self, const timer_entry_t *event)
         inject (self, (fault_t)event->data);
         break;
     default:
-        assert (!"an event of another file");
+        assert (false && "an event of another file");
     }
 }
 
