@@ -40,7 +40,6 @@ struct worker_node {
     link_dial_t dials[MASTERS_MAX];
     const char *dial_endpoints[MASTERS_MAX];
     const char *agent_endpoint;
-    char program_dir[PATH_MAX];
     zap_config_t zap;
     link_config_t link, lane;
     child_t link_children[3];
@@ -133,6 +132,16 @@ static int lane_endpoint (worker_node_t *self, const char **ret_endpoint, nexus_
 
 /*  ---- services ------------------------------------------------------------------------ */
 
+/*  NULL if the system does not tell. */
+static const char *directory_of_program (arena_t *arena)
+{
+    char path[PATH_MAX];
+    ssize_t size = readlink ("/proc/self/exe", path, sizeof (path));
+    while (size > 0 && path[size - 1] != '/')
+        size--;
+    return size > 1 ? arena_printf (arena, "%.*s", (int) size - 1, path) : NULL;
+}
+
 static int compose_services (worker_node_t *self, nexus_error_t *error)
 {
     const worker_config_t *config = self->config;
@@ -151,12 +160,9 @@ static int compose_services (worker_node_t *self, nexus_error_t *error)
         self->agent.self.resources.memory = (uint64_t) sysconf (_SC_PHYS_PAGES) *
                                             (uint64_t) sysconf (_SC_PAGESIZE);
     /*  What is installed beside the program is on its tasks' PATH. */
-    ssize_t size = readlink ("/proc/self/exe", self->program_dir, sizeof (self->program_dir) - 1);
-    char *slash = size > 0 ? strrchr (self->program_dir, '/') : NULL;
-    if (slash)
-        *slash = 0;
+    const char *program_dir = directory_of_program (&self->arena);
     self->aggregator = (aggregator_args_t){ .keyring = self->keyring, .domain = LANE_DOMAIN };
-    self->process = (process_args_t){ .dir = config->dir, .path = slash ? self->program_dir : NULL,
+    self->process = (process_args_t){ .dir = config->dir, .path = program_dir,
                                       .endpoint = self->agent_endpoint,
                                       .key = self->key.public_key, .keyring = self->keyring,
                                       .domain = CONTROL_DOMAIN };
