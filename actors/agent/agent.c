@@ -35,14 +35,14 @@ typedef struct {
     size_t client_count, client_room;
     pending_t *points;
     size_t point_count;
-    bool changed;                /* something to report */
+    bool changed; /* something to report */
 } agent_t;
 
 static void hold (const message_t **slot, const message_t *message)
 {
     if (*slot)
-        message_release ((message_t **) slot);
-    *slot = message_retain ((message_t *) message);
+        message_release ((message_t **)slot);
+    *slot = message_retain ((message_t *)message);
 }
 
 static const assignment_t *assigned (const agent_t *self)
@@ -65,9 +65,9 @@ static void report (agent_t *self, context_t *ctx)
 {
     const task_states_t *tasks = self->tasks ? self->tasks->body : NULL;
     const shard_states_t *shards = self->shards ? self->shards->body : NULL;
-    worker_report_t out = { .session = self->beat.session,
-                            .assignment = assigned (self) ? assigned (self)->version : 0,
-                            .load = self->args->load ? self->args->load () : 0 };
+    worker_report_t out = {.session = self->beat.session,
+                           .assignment = assigned (self) ? assigned (self)->version : 0,
+                           .load = self->args->load ? self->args->load () : 0};
     size_t count = tasks ? tasks->tasks.count : 0;
     out.tasks.items = calloc (count + 1, sizeof (task_state_t));
     out.points.items = calloc (self->point_count + 1, sizeof (metric_report_t));
@@ -90,7 +90,7 @@ static void report (agent_t *self, context_t *ctx)
     for (size_t i = 0; i < self->point_count; i++) {
         self->points[i].point.name = self->points[i].name;
         out.points.items[out.points.count++] =
-            (metric_report_t){ self->points[i].job_id, self->points[i].point };
+            (metric_report_t){self->points[i].job_id, self->points[i].point};
     }
     to_masters (self, ctx, "scheduler", &worker_report_record, &out);
     free (out.tasks.items);
@@ -129,7 +129,7 @@ static void tell (agent_t *self, context_t *ctx, client_t *client)
         context_send (ctx, &client->address, &group_view_record, view);
     if ((!order || order->stop) && !client->told_to_stop) {
         client->told_to_stop = true;
-        task_stop_t stop = { .grace_ms = order ? order->spec.stop.grace_ms : 0 };
+        task_stop_t stop = {.grace_ms = order ? order->spec.stop.grace_ms : 0};
         context_send (ctx, &client->address, &task_stop_record, &stop);
     }
 }
@@ -138,7 +138,7 @@ static void tell (agent_t *self, context_t *ctx, client_t *client)
 static const task_state_t *task_of (const agent_t *self, const record_key_t *key)
 {
     const task_states_t *tasks = self->tasks ? self->tasks->body : NULL;
-    for (size_t i = 0; tasks && i < tasks->tasks.count; i++)
+    for (size_t i = 0; tasks && !record_key_is_zero (key) && i < tasks->tasks.count; i++)
         if (!memcmp (&tasks->tasks.items[i].key, key, sizeof (*key)))
             return &tasks->tasks.items[i];
     return NULL;
@@ -180,7 +180,7 @@ static client_t *client_of (agent_t *self, const message_t *message)
             abort ();
     }
     client_t *client = &self->clients[self->client_count++];
-    *client = (client_t){ .address = message->from, .rank = task->rank, .attempt = task->attempt };
+    *client = (client_t){.address = message->from, .rank = task->rank, .attempt = task->attempt};
     snprintf (client->job_id, sizeof (client->job_id), "%s", task->job_id);
     return client;
 }
@@ -190,14 +190,32 @@ static client_t *client_of (agent_t *self, const message_t *message)
 static bool point_name_good (const char *name)
 {
     size_t size = name ? strspn (name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                       "0123456789_") : 0;
+                                       "0123456789_")
+                       : 0;
     return size && !name[size];
 }
 
-static void drop_point (agent_t *self, size_t i)
+/*  Makes room at the end for that many, at most POINTS_MAX, by forgetting the oldest. */
+static void make_room (agent_t *self, size_t count)
 {
-    memmove (&self->points[i], &self->points[i + 1],
-             (--self->point_count - i) * sizeof (*self->points));
+    size_t excess =
+        self->point_count + count > POINTS_MAX ? self->point_count + count - POINTS_MAX : 0;
+    if (!excess)
+        return;
+    self->point_count -= excess;
+    memmove (self->points, self->points + excess, self->point_count * sizeof (*self->points));
+}
+
+static void add_point (agent_t *self, context_t *ctx, const char *job_id,
+                       const metric_point_t *point)
+{
+    pending_t *pending = &self->points[self->point_count++];
+    *pending = (pending_t){.point = *point};
+    snprintf (pending->job_id, sizeof (pending->job_id), "%s", job_id);
+    snprintf (pending->name, sizeof (pending->name), "%s", point->name);
+    if (!pending->point.time_ms)
+        pending->point.time_ms = context_wall_ms (ctx);
+    self->changed = true;
 }
 
 static void take_metrics (agent_t *self, context_t *ctx, const message_t *message)
@@ -205,41 +223,40 @@ static void take_metrics (agent_t *self, context_t *ctx, const message_t *messag
     const task_metrics_t *metrics = message->body;
     client_t *client = client_of (self, message);
     if (!client) {
-        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "this task is not known here (yet)");
+        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
+                               "this task is not known here (yet)");
         return;
     }
     client->pushed = metrics->bytes_pushed;
     client->pulled = metrics->bytes_pulled;
-    for (size_t i = 0; i < metrics->points.count; i++) {
-        const metric_point_t *point = &metrics->points.items[i];
-        if (!point_name_good (point->name))
-            continue;
-        if (self->point_count == POINTS_MAX)
-            drop_point (self, 0);
-        pending_t *pending = &self->points[self->point_count++];
-        *pending = (pending_t){ .point = *point };
-        snprintf (pending->job_id, sizeof (pending->job_id), "%s", client->job_id);
-        snprintf (pending->name, sizeof (pending->name), "%s", point->name);
-        if (!pending->point.time_ms)
-            pending->point.time_ms = context_wall_ms (ctx);
-        self->changed = true;
-    }
-    context_reply (ctx, message, &done_record, &(done_t){ 0 });
+    make_room (self, metrics->points.count);
+    for (size_t i = 0; i < metrics->points.count; i++)
+        if (point_name_good (metrics->points.items[i].name))
+            add_point (self, ctx, client->job_id, &metrics->points.items[i]);
+    context_reply (ctx, message, &done_record, &(done_t){0});
 }
 
+static bool same_point (const pending_t *pending, const metric_report_t *report)
+{
+    return pending->point.step == report->point.step &&
+           pending->point.time_ms == report->point.time_ms &&
+           !strcmp (pending->job_id, report->job_id) && !strcmp (pending->name, report->point.name);
+}
+
+/*  What is stored stood first in a report, in this order; its oldest may be forgotten by now. */
 static void take_stored (agent_t *self, const metrics_stored_t *stored)
 {
-    for (size_t s = 0; s < stored->points.count; s++)
-        for (size_t i = 0; i < self->point_count; i++) {
-            const metric_report_t *point = &stored->points.items[s];
-            if (self->points[i].point.step == point->point.step &&
-                self->points[i].point.time_ms == point->point.time_ms &&
-                !strcmp (self->points[i].job_id, point->job_id) &&
-                !strcmp (self->points[i].name, point->point.name)) {
-                drop_point (self, i);
-                break;
-            }
-        }
+    size_t i = 0, gone = 0;
+    while (self->point_count && i < stored->points.count &&
+           !same_point (&self->points[0], &stored->points.items[i]))
+        i++;
+    while (gone < self->point_count && i < stored->points.count &&
+           same_point (&self->points[gone], &stored->points.items[i])) {
+        gone++;
+        i++;
+    }
+    self->point_count -= gone;
+    memmove (self->points, self->points + gone, self->point_count * sizeof (*self->points));
 }
 
 /*  ---- the assignment ---------------------------------------------------------------------- */
@@ -253,9 +270,10 @@ static void take_assignment (agent_t *self, context_t *ctx, const message_t *mes
     hold (&self->assignment, message);
     address_t executor = address_local ("executor", 0);
     address_t aggregator = address_local ("aggregator", 0);
-    task_orders_t tasks = { .tasks = { assignment->tasks.items, assignment->tasks.count } };
-    shard_orders_t shards = { .shards = { assignment->shards.items, assignment->shards.count },
-                              .groups = { assignment->groups.items, assignment->groups.count } };
+    task_orders_t tasks = {.tasks = {assignment->tasks.items, assignment->tasks.count},
+                           .capacity = self->beat.resources};
+    shard_orders_t shards = {.shards = {assignment->shards.items, assignment->shards.count},
+                             .groups = {assignment->groups.items, assignment->groups.count}};
     context_send (ctx, &executor, &task_orders_record, &tasks);
     context_send (ctx, &aggregator, &shard_orders_record, &shards);
     for (size_t i = 0; i < self->client_count; i++)
@@ -275,8 +293,10 @@ static void receive (void *state, context_t *ctx, const message_t *message)
     } else if (message->role == ROLE_TASK) {
         if (message_body (message, task_join)) {
             client_t *client = client_of (self, message);
-            if (client)
+            if (client) {
+                client->address = message->from;
                 tell (self, ctx, client);
+            }
         } else if (message_body (message, task_metrics))
             take_metrics (self, ctx, message);
     } else if (message->role == ROLE_LOCAL) {
@@ -301,8 +321,8 @@ static void settle (void *state, context_t *ctx)
 static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
 {
     agent_t *self = state;
-    (void) id;
-    (void) data;
+    (void)id;
+    (void)data;
     to_masters (self, ctx, "registry", &heartbeat_record, &self->beat);
     report (self, ctx);
     context_after (ctx, MS_TO_NS (self->args->heartbeat_ms), 0);
@@ -325,11 +345,11 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
 static void stop (void *state, context_t *ctx)
 {
     agent_t *self = state;
-    (void) ctx;
-    const message_t **held[] = { &self->assignment, &self->tasks, &self->shards };
+    (void)ctx;
+    const message_t **held[] = {&self->assignment, &self->tasks, &self->shards};
     for (size_t i = 0; i < 3; i++)
         if (*held[i])
-            message_release ((message_t **) held[i]);
+            message_release ((message_t **)held[i]);
     free (self->clients);
     free (self->points);
 }

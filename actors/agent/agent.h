@@ -18,11 +18,11 @@
 
 /*  All borrowed. */
 typedef struct {
-    heartbeat_t self;            /* what this worker offers; session is set by the agent */
+    heartbeat_t self; /* what this worker offers; session is set by the agent */
     const record_key_t *masters;
     size_t master_count;
     int64_t heartbeat_ms;
-    double (*load) (void);       /* the machine's load average, or NULL */
+    double (*load) (void); /* the machine's load average, or NULL */
 } agent_args_t;
 
 extern const behaviour_t agent_behaviour; /* "agent" */

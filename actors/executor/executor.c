@@ -6,24 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { START_TIMEOUT_MS = 30000 };
+enum { START_TIMEOUT_MS = 60000 };
 
 /*  One rank on this worker, in the attempt that it is at. */
 typedef struct {
-    const message_t *orders;   /* the task_orders that hold order; held */
-    const task_order_t *order; /* what is to be done; of the attempt in state */
-    const message_t *next;     /* orders of a higher attempt, to follow when this one is gone */
-    const task_order_t *next_order;
-    task_state_t state;        /* as reported; its texts are the ones below */
+    task_state_t state; /* as reported; its texts are the ones below */
     char job_id[64];
     char reason[200];
-    uint64_t start_request;    /* in flight */
-    bool stopping;             /* asked to stop; the kill timer runs */
-    bool named;                /* in the newest orders */
+    const task_order_t *order; /* what the newest orders say of it; NULL: nothing */
+    bool followed;             /* state is of an attempt that was ordered, rather than empty */
+    resources_t need;          /* of that attempt ... */
+    char signal[9];            /* ... and how it is to be stopped */
+    int64_t grace_ms;
+    uint64_t start_request; /* in flight; then pid is 0 */
+    bool stopping;          /* asked to stop; the kill timer runs */
     uint64_t kill_timer;
 } run_t;
 
 typedef struct {
+    const message_t *orders; /* the newest, held; or NULL */
     run_t **runs;
     size_t count, room;
     bool changed;
@@ -34,162 +35,163 @@ static address_t process_address (void)
     return address_local ("process", 0);
 }
 
-static bool run_is_live (const run_t *run)
+/*  Its process runs, or is about to. */
+static bool is_live (const run_t *run)
 {
     return run->start_request || run->state.pid;
 }
 
-static run_t *run_of (const executor_t *self, const char *job_id, uint64_t rank)
+/*  It runs, and shall not. */
+static bool is_unwanted (const run_t *run)
 {
-    for (size_t i = 0; i < self->count; i++)
-        if (self->runs[i]->state.rank == rank && !strcmp (self->runs[i]->job_id, job_id))
-            return self->runs[i];
-    return NULL;
+    const task_order_t *order = run->order;
+    return is_live (run) && (!order || order->stop || order->attempt > run->state.attempt);
 }
 
 static void set_phase (executor_t *self, run_t *run, task_phase_t phase, const char *reason)
 {
-    run->state.phase = (int) phase;
+    run->state.phase = (int)phase;
     snprintf (run->reason, sizeof (run->reason), "%s", reason);
     self->changed = true;
 }
 
 /*  ---- one run ----------------------------------------------------------------------- */
 
-static void begin (executor_t *self, context_t *ctx, run_t *run)
+/*  From here on it is at that order's attempt, which has done nothing yet. */
+static void follow (run_t *run, const task_order_t *order)
 {
-    run->state.attempt = run->order->attempt;
-    run->state.key = (record_key_t){ { 0 } };
-    run->state.pid = 0;
-    run->state.exit_code = 0;
-    run->stopping = false;
+    run->followed = true;
+    run->state = (task_state_t){.job_id = run->job_id,
+                                .rank = run->state.rank,
+                                .attempt = order->attempt,
+                                .reason = run->reason};
+    run->need = order->spec.resources;
+    run->grace_ms = (int64_t)order->spec.stop.grace_ms;
+    snprintf (run->signal, sizeof (run->signal), "%s", order->spec.stop.signal);
+}
+
+/*  Does it have to wait until those that are being stopped are gone? Whether the worker
+    is large enough for all that is ordered is not our business, the leader knows. */
+static bool must_wait (const executor_t *self, const resources_t *need)
+{
+    const resources_t *capacity = &((const task_orders_t *)self->orders->body)->capacity;
+    resources_t used = *need;
+    bool unwanted = false;
+    for (size_t i = 0; i < self->count; i++) {
+        if (!is_live (self->runs[i]))
+            continue;
+        unwanted |= is_unwanted (self->runs[i]);
+        used.cpu += self->runs[i]->need.cpu;
+        used.memory += self->runs[i]->need.memory;
+        used.gpus += self->runs[i]->need.gpus;
+    }
+    return unwanted && (used.cpu > capacity->cpu + 1e-9 || used.memory > capacity->memory ||
+                        used.gpus > capacity->gpus);
+}
+
+static void begin (executor_t *self, context_t *ctx, run_t *run, const task_order_t *order)
+{
+    if (must_wait (self, &order->spec.resources))
+        return;
+    follow (run, order);
     set_phase (self, run, TASK_ASSIGNED, "starting");
-    process_start_t start = { .order = *run->order };
+    process_start_t start = {.order = *order};
     address_t process = process_address ();
-    run->start_request = context_request (ctx, &process, &process_start_record, &start,
-                                          START_TIMEOUT_MS);
+    run->start_request =
+        context_request (ctx, &process, &process_start_record, &start, START_TIMEOUT_MS);
 }
 
 static void send_signal (context_t *ctx, const run_t *run, const char *name)
 {
     address_t process = process_address ();
-    process_signal_t order = { .pid = run->state.pid, .signal = name };
+    process_signal_t order = {.pid = run->state.pid, .signal = name};
     context_send (ctx, &process, &process_signal_record, &order);
 }
 
-/*  Asks it to stop; kills it when the grace is over. While it is being started
-    this waits for the start's answer. */
+/*  Asks it to stop; kills it when the grace is over. */
 static void end (context_t *ctx, run_t *run)
 {
-    if (run->stopping || !run->state.pid)
-        return;
     run->stopping = true;
-    send_signal (ctx, run, run->order->spec.stop.signal);
-    run->kill_timer = context_after (ctx, MS_TO_NS (run->order->spec.stop.grace_ms),
-                                     (uint64_t) run->state.pid);
+    send_signal (ctx, run, run->signal);
+    run->kill_timer = context_after (ctx, MS_TO_NS (run->grace_ms), (uint64_t)run->state.pid);
 }
 
-static void drop_orders (run_t *run)
+static void forget (executor_t *self, size_t i)
 {
-    if (run->orders)
-        message_release ((message_t **) &run->orders);
-    if (run->next)
-        message_release ((message_t **) &run->next);
-    run->order = run->next_order = NULL;
-}
-
-static void forget (executor_t *self, context_t *ctx, size_t i)
-{
-    context_cancel (ctx, self->runs[i]->kill_timer);
-    drop_orders (self->runs[i]);
     free (self->runs[i]);
     self->runs[i] = self->runs[--self->count];
     self->changed = true;
 }
 
-/*  Nothing of it runs any more: on to the next attempt, if one is ordered. */
-static void follow_next (executor_t *self, context_t *ctx, run_t *run)
+/*  Takes one step towards what is ordered. Returns false if the run is gone. */
+static bool pursue (executor_t *self, context_t *ctx, size_t i)
 {
-    if (!run->next || run_is_live (run))
-        return;
-    if (run->orders)
-        message_release ((message_t **) &run->orders);
-    run->orders = run->next;
-    run->order = run->next_order;
-    run->next = NULL;
-    run->next_order = NULL;
-    if (run->order->stop) {
-        run->state.attempt = run->order->attempt;
-        set_phase (self, run, TASK_STOPPED, "stopped before it was started");
-    } else
-        begin (self, ctx, run);
+    run_t *run = self->runs[i];
+    const task_order_t *order = run->order;
+    if (is_live (run)) {
+        /*  What is being started is stopped when its process is known. */
+        if (is_unwanted (run) && !run->stopping && run->state.pid)
+            end (ctx, run);
+    } else if (!order) {
+        forget (self, i);
+        return false;
+    } else if (!run->followed || order->attempt > run->state.attempt) {
+        if (order->stop) {
+            follow (run, order);
+            set_phase (self, run, TASK_STOPPED, "stopped before it was started");
+        } else
+            begin (self, ctx, run, order);
+    }
+    return true;
+}
+
+static void pursue_all (executor_t *self, context_t *ctx)
+{
+    if (self->orders)
+        for (size_t i = 0; i < self->count;)
+            i += pursue (self, ctx, i);
 }
 
 /*  ---- orders ---------------------------------------------------------------------------- */
 
-static void take_order (executor_t *self, context_t *ctx, const message_t *message,
-                        const task_order_t *order)
+static run_t *run_of (executor_t *self, const task_order_t *order)
 {
-    run_t *run = run_of (self, order->job_id, order->rank);
-    if (!run) {
-        if (self->count == self->room) {
-            self->room = self->room ? self->room * 2 : 16;
-            self->runs = realloc (self->runs, self->room * sizeof (*self->runs));
-        }
-        run = calloc (1, sizeof (*run));
-        if (!self->runs || !run)
-            abort ();
-        self->runs[self->count++] = run;
-        snprintf (run->job_id, sizeof (run->job_id), "%s", order->job_id);
-        run->state.job_id = run->job_id;
-        run->state.reason = run->reason;
-        run->state.rank = order->rank;
-        run->next = message_retain ((message_t *) message);
-        run->next_order = order;
-    } else if (order->attempt > run->state.attempt) {
-        if (run->next)
-            message_release ((message_t **) &run->next);
-        run->next = message_retain ((message_t *) message);
-        run->next_order = order;
-        end (ctx, run);
-    } else if (order->attempt == run->state.attempt && order->stop) {
-        if (run_is_live (run))
-            end (ctx, run);
-        else if (run->state.phase == TASK_ASSIGNED)
-            set_phase (self, run, TASK_STOPPED, "stopped before it was started");
+    for (size_t i = 0; i < self->count; i++)
+        if (self->runs[i]->state.rank == order->rank &&
+            !strcmp (self->runs[i]->job_id, order->job_id))
+            return self->runs[i];
+    if (self->count == self->room) {
+        self->room = self->room ? self->room * 2 : 16;
+        self->runs = realloc (self->runs, self->room * sizeof (*self->runs));
     }
-    run->named = true;
-    follow_next (self, ctx, run);
+    run_t *run = calloc (1, sizeof (*run));
+    if (!self->runs || !run)
+        abort ();
+    snprintf (run->job_id, sizeof (run->job_id), "%s", order->job_id);
+    run->state.rank = order->rank;
+    return self->runs[self->count++] = run;
 }
 
-static void take_orders (executor_t *self, context_t *ctx, const message_t *message)
+static void take_orders (executor_t *self, const message_t *message)
 {
     const task_orders_t *orders = message->body;
+    if (self->orders)
+        message_release ((message_t **)&self->orders);
+    self->orders = message_retain ((message_t *)message);
     for (size_t i = 0; i < self->count; i++)
-        self->runs[i]->named = false;
+        self->runs[i]->order = NULL;
     for (size_t i = 0; i < orders->tasks.count; i++)
-        take_order (self, ctx, message, &orders->tasks.items[i]);
-    for (size_t i = self->count; i-- > 0;) {
-        run_t *run = self->runs[i];
-        if (run->named)
-            continue;
-        if (run->next)
-            message_release ((message_t **) &run->next);
-        if (run_is_live (run))
-            end (ctx, run);
-        else
-            forget (self, ctx, i);
-    }
+        run_of (self, &orders->tasks.items[i])->order = &orders->tasks.items[i];
 }
 
 /*  ---- what the process edge says ------------------------------------------------------------ */
 
-static size_t index_of_pid (const executor_t *self, int64_t pid)
+static run_t *run_of_pid (const executor_t *self, int64_t pid)
 {
-    size_t i = 0;
-    while (i < self->count && self->runs[i]->state.pid != pid)
-        i++;
-    return i;
+    for (size_t i = 0; pid && i < self->count; i++)
+        if (self->runs[i]->state.pid == pid)
+            return self->runs[i];
+    return NULL;
 }
 
 static void take_started (executor_t *self, context_t *ctx, const message_t *reply)
@@ -206,8 +208,6 @@ static void take_started (executor_t *self, context_t *ctx, const message_t *rep
         run->state.pid = started->pid;
         run->state.key = started->key;
         set_phase (self, run, TASK_RUNNING, "");
-        if (!run->named || run->next || run->order->stop)
-            end (ctx, run);
         return;
     }
     const failure_t *failure = message_body (reply, failure);
@@ -215,43 +215,35 @@ static void take_started (executor_t *self, context_t *ctx, const message_t *rep
     set_phase (self, run, TASK_FAILED, failure && failure->text ? failure->text : "did not start");
     log_warning (context_log (ctx), "a task did not start", LOG_TEXT ("job", run->job_id),
                  LOG_UINT ("rank", run->state.rank), LOG_TEXT ("reason", run->reason));
-    if (!run->named)
-        forget (self, ctx, i);
-    else
-        follow_next (self, ctx, run);
 }
 
 static void take_ended (executor_t *self, context_t *ctx, const process_ended_t *ended)
 {
-    size_t i = index_of_pid (self, ended->pid);
-    if (!ended->pid || i == self->count)
-        return;
-    run_t *run = self->runs[i];
+    enum { SIGNALS_MAX = 64 };
+    run_t *run = run_of_pid (self, ended->pid);
     char reason[64];
+    if (!run)
+        return;
     context_cancel (ctx, run->kill_timer);
     run->state.pid = 0;
-    run->state.key = (record_key_t){ { 0 } };
+    run->state.key = (record_key_t){{0}};
     run->state.exit_code = ended->exit_code;
-    if (ended->exit_code > 128)
+    if (ended->exit_code > 128 && ended->exit_code <= 128 + SIGNALS_MAX)
         snprintf (reason, sizeof (reason), "killed by signal %" PRId64, ended->exit_code - 128);
     else
         snprintf (reason, sizeof (reason), "exited with code %" PRId64, ended->exit_code);
     set_phase (self, run,
-               run->stopping            ? TASK_STOPPED
-               : ended->exit_code == 0  ? TASK_SUCCEEDED
-                                        : TASK_FAILED,
+               run->stopping           ? TASK_STOPPED
+               : ended->exit_code == 0 ? TASK_SUCCEEDED
+                                       : TASK_FAILED,
                reason);
     log_info (context_log (ctx), "task has ended", LOG_TEXT ("job", run->job_id),
               LOG_UINT ("rank", run->state.rank), LOG_UINT ("attempt", run->state.attempt),
               LOG_TEXT ("how", reason));
     run->stopping = false;
-    if (!run->named)
-        forget (self, ctx, i);
-    else
-        follow_next (self, ctx, run);
 }
 
-/*  ---- the actor -------------------------------------------------------------------------------- */
+/*  ---- the actor ------------------------------------------------------------------------- */
 
 static void receive (void *state, context_t *ctx, const message_t *message)
 {
@@ -261,18 +253,21 @@ static void receive (void *state, context_t *ctx, const message_t *message)
     if (message->flags & MESSAGE_REPLY)
         take_started (self, ctx, message);
     else if (message_body (message, task_orders))
-        take_orders (self, ctx, message);
+        take_orders (self, message);
     else if (message_body (message, process_ended))
         take_ended (self, ctx, message->body);
+    else
+        return;
+    pursue_all (self, ctx);
 }
 
 static void timer (void *state, context_t *ctx, uint64_t id, uint64_t pid)
 {
     executor_t *self = state;
-    (void) id;
-    size_t i = index_of_pid (self, (int64_t) pid);
-    if (i < self->count)
-        send_signal (ctx, self->runs[i], "KILL");
+    (void)id;
+    const run_t *run = run_of_pid (self, (int64_t)pid);
+    if (run)
+        send_signal (ctx, run, "KILL");
 }
 
 static void settle (void *state, context_t *ctx)
@@ -281,11 +276,12 @@ static void settle (void *state, context_t *ctx)
     if (!self->changed)
         return;
     self->changed = false;
-    task_states_t states = { .tasks = { calloc (self->count + 1, sizeof (task_state_t)), 0 } };
+    task_states_t states = {.tasks = {calloc (self->count + 1, sizeof (task_state_t)), 0}};
     if (!states.tasks.items)
         abort ();
     for (size_t i = 0; i < self->count; i++)
-        states.tasks.items[states.tasks.count++] = self->runs[i]->state;
+        if (self->runs[i]->followed)
+            states.tasks.items[states.tasks.count++] = self->runs[i]->state;
     address_t agent = address_local ("agent", 0);
     context_send (ctx, &agent, &task_states_record, &states);
     free (states.tasks.items);
@@ -293,19 +289,22 @@ static void settle (void *state, context_t *ctx)
 
 static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
 {
-    (void) state;
-    (void) ctx;
-    (void) args;
-    (void) error;
+    (void)state;
+    (void)ctx;
+    (void)args;
+    (void)error;
     return 0;
 }
 
 static void stop (void *state, context_t *ctx)
 {
     executor_t *self = state;
+    (void)ctx;
     while (self->count)
-        forget (self, ctx, self->count - 1);
+        forget (self, self->count - 1);
     free (self->runs);
+    if (self->orders)
+        message_release ((message_t **)&self->orders);
 }
 
 const behaviour_t executor_behaviour = {

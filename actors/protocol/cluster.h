@@ -255,7 +255,9 @@ RECORD_DECLARE (cluster_view, CLUSTER_VIEW)
 
 /*  "agent" to "executor": the tasks that shall run, in full. The executor answers
     with task_states whenever something changes. */
-#define TASK_ORDERS(F) F (RECORDS, tasks, task_order, .max = 4096, .doc = "Tasks.")
+#define TASK_ORDERS(F) \
+    F (RECORDS, tasks, task_order, .max = 4096, .doc = "Tasks.") \
+    F (RECORD, capacity, resources, .doc = "What the worker offers: a task that would exceed it waits until those that are being stopped are gone.")
 RECORD_DECLARE (task_orders, TASK_ORDERS)
 #define TASK_STATES(F) F (RECORDS, tasks, task_state, .max = 4096, .doc = "Every task.")
 RECORD_DECLARE (task_states, TASK_STATES)
