@@ -47,6 +47,7 @@ struct master_node {
     scheduler_args_t scheduler;
     gateway_args_t gateway;
     http_args_t http;
+    const char *api_names[2]; /* what others call us, for the certificate; NULL-terminated */
     child_t services[4];
     supervisor_spec_t supervisor;
     child_t children[6];
@@ -112,6 +113,17 @@ static void know_masters (master_node_t *self)
     }
 }
 
+/*  "m1.example.org" of https://m1.example.org:7443, "::1" of https://[::1]:7443; NULL if there is none. */
+static const char *host_of (master_node_t *self, const char *url)
+{
+    const char *host = url ? strstr (url, "://") : NULL;
+    if (!host)
+        return NULL;
+    host += 3;
+    size_t size = *host == '[' ? strcspn (++host, "]") : strcspn (host, ":/");
+    return size ? arena_strndup (&self->arena, host, size) : NULL;
+}
+
 /*  Fills the arguments of all actors, and who starts whom. */
 static void compose (master_node_t *self, size_t me)
 {
@@ -136,7 +148,9 @@ static void compose (master_node_t *self, size_t me)
     self->gateway = (gateway_args_t){ .tables = self->tables, .name = config->name,
                                       .masters = self->masters,
                                       .master_count = config->masters.count };
-    self->http = (http_args_t){ .config = &config->api, .dir = config->dir };
+    self->api_names[0] = host_of (self, config->masters.items[me].api);
+    self->http = (http_args_t){ .config = &config->api, .dir = config->dir,
+                                .names = self->api_names };
 
     const child_t services[] = {
         { .behaviour = &registry_behaviour, .name = "registry", .args = &self->registry },

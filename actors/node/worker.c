@@ -119,7 +119,8 @@ static int lane_endpoint (worker_node_t *self, const char **ret_endpoint, nexus_
     if (!status || !status->endpoints.count)
         rc = reply ? nexus_error_set (error, NEXUS_INVALID, "lane.bind: nothing is bound") : -1;
     else if (strstr (status->endpoints.items[0], "//0.0.0.0:") ||
-             strstr (status->endpoints.items[0], "//[::]:"))
+             strstr (status->endpoints.items[0], "//[::]:") ||
+             strstr (status->endpoints.items[0], "//[::ffff:0.0.0.0]:"))
         rc = nexus_error_set (error, NEXUS_INVALID,
                               "lane.advertise: needed, because lane.bind (%s) is no address that "
                               "others can connect to", lane->bind);
