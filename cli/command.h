@@ -38,6 +38,7 @@ extern const command_t command_job_stop;
 extern const command_t command_worker_list;
 extern const command_t command_worker_drain;
 extern const command_t command_worker_undrain;
+extern const command_t command_worker_remove;
 extern const command_t command_reference;
 extern const command_t command_simulate;
 

@@ -1,10 +1,11 @@
-/*  worker - nexus worker list, drain, undrain */
+/*  worker - nexus worker list, drain, undrain, remove */
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const option_t list_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
 static const option_t drain_options[] = {
@@ -82,7 +83,8 @@ static int change (options_t *options, const char *verb, const char *body)
         rc = command_fail (&error);
     else
         printf ("%s is %s\n", worker.name,
-                record_choice_name (&worker_state_choices, worker.state));
+                strcmp (verb, "/remove") ? record_choice_name (&worker_state_choices, worker.state)
+                                         : "removed");
     arena_reset (&arena);
     client_destroy (&client);
     return rc;
@@ -104,6 +106,11 @@ static int run_undrain (options_t *options)
     return change (options, "/undrain", "{}");
 }
 
+static int run_remove (options_t *options)
+{
+    return change (options, "/remove", "{}");
+}
+
 const command_t command_worker_list = {"worker list", "", "The workers", NULL, list_options, 0, 0,
                                        run_list};
 const command_t command_worker_drain = {"worker drain",
@@ -117,3 +124,14 @@ const command_t command_worker_drain = {"worker drain",
 const command_t command_worker_undrain = {
     "worker undrain", "NAME", "Take a worker back into service", NULL, list_options, 1, 1,
     run_undrain};
+const command_t command_worker_remove = {
+    "worker remove",
+    "NAME",
+    "Revoke a worker's key for good",
+    "Its work moves to others, its connections end at once, and its name is free. To join again "
+    "it\n"
+    "needs a new key: an empty directory and a new join token.",
+    list_options,
+    1,
+    1,
+    run_remove};

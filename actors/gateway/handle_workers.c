@@ -148,6 +148,29 @@ void handle_worker_undrain (call_t *call)
         set_state (call, WORKER_ACTIVE, "");
 }
 
+/*  ---- removal --------------------------------------------------------------------- */
+
+/*  The ledger has nothing of it any more. */
+static void worker_removed (call_t *call, const message_t *reply)
+{
+    (void)reply;
+    worker_t worker;
+    record_init (&worker_record, &worker);
+    worker.name = call->arguments.items[0];
+    worker.state = WORKER_LOST;
+    worker.reason = "removed";
+    call_reply_record (call, &worker_record, &worker);
+}
+
+void handle_worker_remove (call_t *call)
+{
+    worker_t worker;
+    if (!find_worker (call, &worker))
+        return;
+    remove_worker_t command = {.key = worker.key};
+    call_propose (call, &remove_worker_record, &command, worker_removed);
+}
+
 /*  ---- tokens --------------------------------------------------------------------- */
 
 static void token_added (call_t *call, const message_t *reply)

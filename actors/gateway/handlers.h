@@ -25,4 +25,5 @@ void handle_worker_list (call_t *call);
 void handle_worker_get (call_t *call);
 void handle_worker_drain (call_t *call);
 void handle_worker_undrain (call_t *call);
+void handle_worker_remove (call_t *call);
 void handle_token_add (call_t *call);

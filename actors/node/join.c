@@ -108,15 +108,12 @@ static int ask (const worker_config_t *config, runtime_t *runtime, const join_to
                      error->code != NEXUS_CONFLICT;
         if (final)
             return nexus_error_prefix (error, "%s could not join: ", config->name);
-        if (clock_now_ns () > end) {
-            char last[300];
-            snprintf (last, sizeof (last), "%s", error->text);
+        if (clock_now_ns () > end)
             return nexus_error_set (error, NEXUS_UNAVAILABLE,
                                     "%s could not join: no master let it in within %d s: is one "
                                     "running, are the masters' endpoints and keys right, and does "
-                                    "the join token still hold (nexus token makes another)? (%s)",
-                                    config->name, JOIN_TIMEOUT_MS / 1000, last);
-        }
+                                    "the join token still hold (nexus token makes another)? (%.200s)",
+                                    config->name, JOIN_TIMEOUT_MS / 1000, error->text);
         usleep (PAUSE_US);
     }
 }

@@ -602,6 +602,31 @@ static void test_drain (void **state)
         answer (world, ask (world, "POST", "/api/v1/workers/eve/drain", NULL))->status, 404);
 }
 
+static void test_remove (void **state)
+{
+    world_t *world = *state;
+    put_worker (world, "zoe", 11, WORKER_ACTIVE);
+    uint64_t asked = ask (world, "POST", "/api/v1/workers/zoe/remove", NULL);
+    const propose_t *propose = harness_expect (world->harness, propose);
+    assert_non_null (propose);
+    arena_t arena;
+    arena_init (&arena, 0, NULL, 0);
+    remove_worker_t command;
+    assert_int_equal (record_decode (&remove_worker_record, propose->command.data + 2,
+                                     propose->command.size - 2, &arena, &command, NULL),
+                      0);
+    assert_int_equal (command.key.bytes[0], 11);
+    arena_reset (&arena);
+    put_applied (world, 5);
+    harness_reply (world->harness, harness_message (world->harness), &proposed_record,
+                   &(proposed_t){.index = 5});
+    assert_int_equal (answer (world, asked)->status, 200);
+    assert_string_equal (text (world->json, "name"), "zoe");
+    assert_string_equal (text (world->json, "reason"), "removed");
+    assert_int_equal (
+        answer (world, ask (world, "POST", "/api/v1/workers/eve/remove", NULL))->status, 404);
+}
+
 static void test_metrics_page (void **state)
 {
     world_t *world = *state;
@@ -652,6 +677,7 @@ int main (void)
         TEST (metrics_of_a_job),
         TEST (workers),
         TEST (drain),
+        TEST (remove),
         TEST (metrics_page),
         TEST (strangers_are_ignored),
     };
