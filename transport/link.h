@@ -11,7 +11,7 @@
     each); a peer behind NAT dials out and is reached over the connection it made.
     Messages of both directions share it. Once the CURVE handshake is done both
     sides say hello: from then on the peer is up. A lost connection is dialled
-    again after 200 ms to 30 s, with its name resolved again.
+    again after 200 ms to 5 s, with its name resolved again.
 
     Identity. message->from.node is the key that the connection authenticated and
     message->role what the keyring says of it at that moment; a key that is taken

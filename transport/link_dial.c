@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define PAUSE_MIN_MS 200
-#define PAUSE_MAX_MS 30000
+#define PAUSE_MAX_MS 5000
 #define ATTEMPT_MS   15000 /* from connect to hello */
 #define LOOKUP_MS    10000
 
@@ -63,9 +63,11 @@ static peer_t *peer_of_monitor (link_t *self, const void *monitor)
     return NULL;
 }
 
+/*  Also when a connection that was let in before is not any more; less and less often. */
 static void log_refusal (link_t *self, peer_t *peer)
 {
-    if (peer->dial->failures == 0)
+    unsigned failures = peer->dial->failures;
+    if ((failures & (failures - 1)) == 0)
         log_warning (context_log (self->ctx), "peer refused our key: it must be admitted there",
                      LOG_NODE ("peer", &peer->key), LOG_TEXT ("address", peer->out.address));
 }

@@ -8,6 +8,7 @@
 
 enum {
     TICK_MS = 100,
+    RECONNECT_MS = 10000, /* a worker has dialled again by then, whatever its back-off */
     ENROLS_MAX = 256,
     MEMORY_MAX = 64 << 20
 };
@@ -226,6 +227,9 @@ static void check_silence (registry_t *self, context_t *ctx, member_t *member)
     if (heard < self->leading_since_ns)
         heard = self->leading_since_ns;
     int64_t limit = MS_TO_NS (self->args->lost_after_ms);
+    /*  All this time the fault may have been ours: this master was started anew, or cut off. */
+    if (self->leading_since_ns - member->heard_ns > limit && limit < MS_TO_NS (RECONNECT_MS))
+        limit = MS_TO_NS (RECONNECT_MS);
     bool broken = member->broken_ns && now - member->broken_ns > limit / 3 &&
                   now - heard > limit / 3;
     if (!broken && now - heard <= limit)
