@@ -92,9 +92,17 @@ static const char *get_env (const launch_t *launch, const char *name)
 static void prepare_environment (const edge_t *self, const task_order_t *order, const char *file,
                                  launch_t *launch, arena_t *arena)
 {
-    static const char *const inherited[] = { "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ",
-                                             "TMPDIR", "LD_LIBRARY_PATH", "ASAN_OPTIONS",
-                                             "LSAN_OPTIONS", "CUDA_VISIBLE_DEVICES" };
+    static const char *const inherited[] = {"HOME",
+                                            "USER",
+                                            "LOGNAME",
+                                            "LANG",
+                                            "LC_ALL",
+                                            "TZ",
+                                            "TMPDIR",
+                                            "LD_LIBRARY_PATH",
+                                            "ASAN_OPTIONS",
+                                            "LSAN_OPTIONS",
+                                            "CUDA_VISIBLE_DEVICES"};
     for (size_t i = 0; i < sizeof (inherited) / sizeof (inherited[0]); i++)
         if (getenv (inherited[i]))
             add_env (launch, arena, inherited[i], getenv (inherited[i]));
@@ -102,7 +110,7 @@ static void prepare_environment (const edge_t *self, const task_order_t *order, 
     path = path && *path ? path : "/usr/local/bin:/usr/bin:/bin";
     add_env (launch, arena, "PATH",
              self->args->path ? arena_printf (arena, "%s:%s", self->args->path, path) : path);
-    uint64_t threads = order->spec.resources.cpu > 1 ? (uint64_t) order->spec.resources.cpu : 1;
+    uint64_t threads = order->spec.resources.cpu > 1 ? (uint64_t)order->spec.resources.cpu : 1;
     add_env_number (launch, arena, "OMP_NUM_THREADS", threads);
     add_env_number (launch, arena, "OPENBLAS_NUM_THREADS", threads);
     for (size_t i = 0; i < order->spec.env.count; i++)
@@ -130,7 +138,7 @@ static int find_program (launch_t *launch, const task_order_t *order, arena_t *a
     const char *path = get_env (launch, "PATH");
     while (path && *path) {
         size_t size = strcspn (path, ":");
-        char *program = arena_printf (arena, "%.*s/%s", (int) size, path, name);
+        char *program = size ? arena_printf (arena, "%.*s/%s", (int)size, path, name) : NULL;
         struct stat status;
         if (program && !access (program, X_OK) && !stat (program, &status) &&
             S_ISREG (status.st_mode)) {
@@ -141,7 +149,8 @@ static int find_program (launch_t *launch, const task_order_t *order, arena_t *a
     }
     return nexus_error_set (error, NEXUS_NOT_FOUND,
                             "command \"%s\" is not on this worker's PATH: install it there, or "
-                            "give its path", name);
+                            "give its path",
+                            name);
 }
 
 static int write_task_file (const edge_t *self, const task_order_t *order, const keypair_t *key,
@@ -150,16 +159,21 @@ static int write_task_file (const edge_t *self, const task_order_t *order, const
     const char *checkpoints = order->spec.checkpoint.dir;
     if (!checkpoints || !*checkpoints)
         checkpoints = arena_printf (arena, "%s/checkpoints/%s", self->args->dir, order->job_id);
-    task_file_t file = { .job_id = order->job_id, .rank = order->rank, .world = order->world,
-                         .attempt = order->attempt, .agent = self->args->key,
-                         .endpoint = self->args->endpoint, .public_key = key->public_key,
-                         .secret_key = key->secret_key, .checkpoints = checkpoints,
-                         .checkpoints_keep = order->spec.checkpoint.keep };
-    buffer_t text = { 0 };
+    task_file_t file = {.job_id = order->job_id,
+                        .rank = order->rank,
+                        .world = order->world,
+                        .attempt = order->attempt,
+                        .agent = self->args->key,
+                        .endpoint = self->args->endpoint,
+                        .public_key = key->public_key,
+                        .secret_key = key->secret_key,
+                        .checkpoints = checkpoints,
+                        .checkpoints_keep = order->spec.checkpoint.keep};
+    buffer_t text = {0};
     record_to_yaml (&task_file_record, &file, RECORD_SHOW_SECRETS, &text);
     int fd = open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     int rc = 0;
-    if (fd < 0 || write (fd, text.data, text.size) != (ssize_t) text.size)
+    if (fd < 0 || write (fd, text.data, text.size) != (ssize_t)text.size)
         rc = nexus_error_set (error, NEXUS_IO, "can't write %s: %s", path, strerror (errno));
     if (fd >= 0)
         close (fd);
@@ -179,9 +193,8 @@ static void run_child (const launch_t *launch)
     sigset_t none;
     sigemptyset (&none);
     sigprocmask (SIG_SETMASK, &none, NULL);
-    signal (SIGPIPE, SIG_DFL);
-    signal (SIGINT, SIG_DFL);
-    signal (SIGTERM, SIG_DFL);
+    for (int i = 1; i < NSIG; i++)
+        signal (i, SIG_DFL);
     int input = open ("/dev/null", O_RDONLY);
     if (dup2 (input, 0) >= 0 && dup2 (launch->output, 1) >= 0 && dup2 (launch->output, 2) >= 0 &&
         dup2 (launch->status, 3) >= 0 && fcntl (3, F_SETFD, FD_CLOEXEC) >= 0 &&
@@ -196,7 +209,7 @@ static void run_child (const launch_t *launch)
 /*  Forks, and waits until the program runs or could not be run. */
 static pid_t spawn (launch_t *launch, int *ret_output, nexus_error_t *error)
 {
-    int output[2] = { -1, -1 }, status[2] = { -1, -1 };
+    int output[2] = {-1, -1}, status[2] = {-1, -1};
     if (pipe2 (output, O_CLOEXEC) || pipe2 (status, O_CLOEXEC)) {
         nexus_error_set (error, NEXUS_EXHAUSTED, "no descriptors for another task: %s",
                          strerror (errno));
@@ -214,7 +227,7 @@ static pid_t spawn (launch_t *launch, int *ret_output, nexus_error_t *error)
     close (output[1]);
     close (status[1]);
     if (pid > 0) {
-        struct pollfd wait = { .fd = status[0], .events = POLLIN };
+        struct pollfd wait = {.fd = status[0], .events = POLLIN};
         int rc = poll (&wait, 1, EXEC_TIMEOUT_MS);
         if (rc == 0)
             reason = ETIMEDOUT;
@@ -238,20 +251,35 @@ static pid_t spawn (launch_t *launch, int *ret_output, nexus_error_t *error)
 
 static void process_exited (void *state, context_t *ctx, void *socket, int fd, short events);
 
+/*  Its directory too, if the task has left nothing in it. */
+static void remove_files (process_t *process)
+{
+    unlink (process->file);
+    char *slash = strrchr (process->file, '/');
+    if (!slash)
+        return;
+    *slash = 0;
+    rmdir (process->file);
+}
+
 static int start_task (edge_t *self, context_t *ctx, const message_t *message, arena_t *arena,
                        nexus_error_t *error)
 {
-    const task_order_t *order = &((const process_start_t *) message->body)->order;
+    const task_order_t *order = &((const process_start_t *)message->body)->order;
+    /*  Whoever asked would not hear of the process any more, and it would belong to nobody. */
+    if (message->deadline_ns &&
+        context_now (ctx) + MS_TO_NS (EXEC_TIMEOUT_MS) > message->deadline_ns)
+        return nexus_error_set (error, NEXUS_DEADLINE, "the order to start it waited for too long");
     if (self->count == PROCESSES_MAX)
         return nexus_error_set (error, NEXUS_EXHAUSTED, "%d tasks run here already", PROCESSES_MAX);
-    if (!order->spec.command.count)
+    if (!order->spec.command.count || !*order->spec.command.items[0])
         return nexus_error_set (error, NEXUS_INVALID, "the job has no command");
-    char *dir = arena_printf (arena, "%s/tasks/%s.%" PRIu64, self->args->dir, order->job_id,
-                              order->rank);
-    process_t process = { .pidfd = -1 };
+    char *dir =
+        arena_printf (arena, "%s/tasks/%s.%" PRIu64, self->args->dir, order->job_id, order->rank);
+    process_t process = {.pidfd = -1};
     snprintf (process.file, sizeof (process.file), "%s/task.%" PRIu64 ".yaml", dir, order->attempt);
-    launch_t launch = { .workdir = order->spec.workdir && *order->spec.workdir ? order->spec.workdir
-                                                                               : dir };
+    launch_t launch = {.workdir =
+                           order->spec.workdir && *order->spec.workdir ? order->spec.workdir : dir};
     prepare_environment (self, order, process.file, &launch, arena);
     launch.argv = arena_alloc (arena, (order->spec.command.count + 1) * sizeof (char *));
     for (size_t i = 0; launch.argv && i < order->spec.command.count; i++)
@@ -261,7 +289,7 @@ static int start_task (edge_t *self, context_t *ctx, const message_t *message, a
     keypair_t key;
     keypair_generate (&key);
     int output = -1;
-    keyring_entry_t entry = { .key = key.public_key, .role = ROLE_TASK };
+    keyring_entry_t entry = {.key = key.public_key, .role = ROLE_TASK};
     snprintf (entry.name, sizeof (entry.name), "%.50s.%" PRIu64, order->job_id, order->rank);
     bool ready = !make_dir (dir, error) && !find_program (&launch, order, arena, error) &&
                  !write_task_file (self, order, &key, process.file, arena, error) &&
@@ -271,22 +299,24 @@ static int start_task (edge_t *self, context_t *ctx, const message_t *message, a
     process.pid = ready ? spawn (&launch, &output, error) : -1;
     if (process.pid < 0) {
         keyring_forget (self->args->keyring, self->args->domain, &process.key);
-        unlink (process.file);
+        remove_files (&process);
         return -1;
     }
-    /*  Without a descriptor of it (an old kernel, no descriptor left) we look for its end now and then. */
-    process.pidfd = (int) syscall (SYS_pidfd_open, process.pid, 0);
+    /*  Without a descriptor of it (an old kernel, no descriptor left) we look for its end now and
+     * then. */
+    process.pidfd = (int)syscall (SYS_pidfd_open, process.pid, 0);
     if (process.pidfd >= 0)
         context_poll (ctx, NULL, process.pidfd, POLLIN, process_exited);
     else
-        context_after (ctx, MS_TO_NS (LOOK_MS), (uint64_t) process.pid);
+        context_after (ctx, MS_TO_NS (LOOK_MS), (uint64_t)process.pid);
     self->processes[self->count++] = process;
     address_t logs = address_local ("logs", 0);
-    context_send (ctx, &logs, &log_capture_record,
-                  &(log_capture_t){ .job_id = order->job_id, .rank = order->rank,
-                                    .attempt = order->attempt, .fd = output });
+    context_send (
+        ctx, &logs, &log_capture_record,
+        &(log_capture_t){
+            .job_id = order->job_id, .rank = order->rank, .attempt = order->attempt, .fd = output});
     context_reply (ctx, message, &process_started_record,
-                   &(process_started_t){ .pid = process.pid, .key = process.key });
+                   &(process_started_t){.pid = process.pid, .key = process.key});
     log_info (context_log (ctx), "task runs", LOG_TEXT ("job", order->job_id),
               LOG_UINT ("rank", order->rank), LOG_UINT ("attempt", order->attempt),
               LOG_INT ("pid", process.pid));
@@ -303,23 +333,26 @@ static void bury (edge_t *self, context_t *ctx, size_t i)
         close (process->pidfd);
     }
     keyring_forget (self->args->keyring, self->args->domain, &process->key);
-    unlink (process->file);
+    remove_files (process);
     self->processes[i] = self->processes[--self->count];
 }
 
 /*  Returns false while it runs. */
 static bool reap (edge_t *self, context_t *ctx, size_t i)
 {
+    enum { UNKNOWN = 255 };
     pid_t pid = self->processes[i].pid;
-    siginfo_t info = { .si_pid = 0 };
-    if (waitid (P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+    siginfo_t info = {.si_pid = 0};
+    int rc = waitid (P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    if (!rc && !info.si_pid)
         return false;
-    /*  What it left behind in its group; while it is not reaped its number is nobody else's. */
-    kill (-pid, SIGKILL);
-    waitid (P_PID, (id_t) pid, &info, WEXITED | WNOHANG);
-    process_ended_t ended = { .pid = pid,
-                              .exit_code = info.si_code == CLD_EXITED ? info.si_status
-                                                                      : 128 + info.si_status };
+    process_ended_t ended = {.pid = pid, .exit_code = UNKNOWN};
+    if (!rc) { /* else somebody else in this process has reaped it */
+        /*  What it left behind in its group; while it is not reaped its number is nobody else's. */
+        kill (-pid, SIGKILL);
+        waitid (P_PID, (id_t)pid, &info, WEXITED | WNOHANG);
+        ended.exit_code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    }
     bury (self, ctx, i);
     address_t executor = address_local ("executor", 0);
     context_send (ctx, &executor, &process_ended_record, &ended);
@@ -329,8 +362,8 @@ static bool reap (edge_t *self, context_t *ctx, size_t i)
 static void process_exited (void *state, context_t *ctx, void *socket, int fd, short events)
 {
     edge_t *self = state;
-    (void) socket;
-    (void) events;
+    (void)socket;
+    (void)events;
     for (size_t i = 0; i < self->count; i++)
         if (self->processes[i].pidfd == fd) {
             reap (self, ctx, i);
@@ -341,9 +374,9 @@ static void process_exited (void *state, context_t *ctx, void *socket, int fd, s
 static void timer (void *state, context_t *ctx, uint64_t id, uint64_t pid)
 {
     edge_t *self = state;
-    (void) id;
+    (void)id;
     for (size_t i = 0; i < self->count; i++)
-        if ((uint64_t) self->processes[i].pid == pid) {
+        if ((uint64_t)self->processes[i].pid == pid) {
             if (!reap (self, ctx, i))
                 context_after (ctx, MS_TO_NS (LOOK_MS), pid);
             return;
@@ -355,9 +388,9 @@ static void send_signal (edge_t *self, const process_signal_t *order)
     static const struct {
         const char *name;
         int number;
-    } signals[] = { { "TERM", SIGTERM }, { "INT", SIGINT },   { "HUP", SIGHUP },
-                    { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "KILL", SIGKILL } };
-    for (size_t i = 0; i < self->count; i++)
+    } signals[] = {{"TERM", SIGTERM}, {"INT", SIGINT},   {"HUP", SIGHUP},
+                   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"KILL", SIGKILL}};
+    for (size_t i = 0; order->signal && i < self->count; i++)
         for (size_t s = 0; s < sizeof (signals) / sizeof (signals[0]); s++)
             if (self->processes[i].pid == order->pid && !strcmp (signals[s].name, order->signal))
                 kill (-self->processes[i].pid, signals[s].number);
@@ -368,7 +401,7 @@ static void send_signal (edge_t *self, const process_signal_t *order)
 static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
 {
     edge_t *self = state;
-    (void) ctx;
+    (void)ctx;
     self->args = args;
     arena_t arena;
     arena_init (&arena, 0, NULL, 0);
