@@ -123,6 +123,7 @@ static const char *const drop_names[DROPS] = {
     [DROP_TOO_LARGE] = "too_large",
     [DROP_UNKNOWN_PEER] = "unknown_peer",
     [DROP_FORWARDED] = "forwarded",
+    [DROP_HANGUP] = "hangup",
 };
 
 void link_drop (link_t *self, peer_t *peer, drop_t reason, const char *detail)
@@ -291,6 +292,9 @@ static void on_hangup (link_t *self, const message_t *message, const link_hangup
     peer_t *peer = link_find (self, &hangup->node);
     if (peer)
         dial_stop (self, peer);
+    /*  What waits would wait in vain, and keep the memory that it was lent. */
+    if (peer && !peer->route)
+        send_fail_all (self, peer, DROP_HANGUP);
     reply_done (self->ctx, message);
 }
 

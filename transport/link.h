@@ -76,7 +76,8 @@ extern const behaviour_t link_behaviour;
     F (STRING,  name,      _, .max = 63, .doc = "Its name, for logs.")
 RECORD_DECLARE (link_dial, LINK_DIAL)
 
-/*  End the connection and do not dial any more. Reply: done. */
+/*  End the connection and do not dial any more. What waits for that node is dropped,
+    unless it has made a connection to us. Reply: done. */
 #define LINK_HANGUP(F)                                                                             \
     F (KEY, node, _, .flags = RECORD_REQUIRED, .doc = "The node's public key.")
 RECORD_DECLARE (link_hangup, LINK_HANGUP)

@@ -96,6 +96,7 @@ typedef enum {
     DROP_TOO_LARGE,
     DROP_UNKNOWN_PEER,
     DROP_FORWARDED,
+    DROP_HANGUP,
     DROPS
 } drop_t;
 

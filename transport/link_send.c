@@ -42,6 +42,7 @@ static const struct {
     [DROP_QUEUE_FULL] = {NEXUS_EXHAUSTED, "too much waits for it already"},
     [DROP_TOO_LARGE] = {NEXUS_INVALID, "the message is larger than a frame may be"},
     [DROP_UNKNOWN_PEER] = {NEXUS_UNAVAILABLE, "its key is not known here"},
+    [DROP_HANGUP] = {NEXUS_UNAVAILABLE, "the connection to it was ended here"},
     [DROP_FORWARDED] = {NEXUS_INVALID, "a request can't be forwarded to another node"},
 };
 

@@ -574,6 +574,32 @@ static void a_hangup_lasts (void **state)
     expect_answer (&pair->b, &pair->a, 1);
 }
 
+/*  What waits for a peer that is away goes at once: its sender may wait for the payload. */
+static void a_hangup_drops_what_waits (void **state)
+{
+    pair_t *pair = *state;
+    node_stop (&pair->b);
+    assert_true (WAIT_FOR (pair->a.seen.downs == 1, 5000));
+    atomic_store (&releases, 0);
+    for (int i = 0; i < 3; i++) {
+        uint8_t *data = calloc (1, 1000);
+        payload_t *payload = payload_new (data, 1000, count_release, data);
+        node_send (&pair->a, &pair->b, &ping_record, &(ping_t){0}, &payload);
+    }
+    address_t link = address_local ("link", 0);
+    link_hangup_t hangup = {.node = pair->b.pair.public_key};
+    message_t *reply =
+        runtime_call (pair->a.runtime, &link, &link_hangup_record, &hangup, 5000, NULL);
+    assert_non_null (reply);
+    message_release (&reply);
+    assert_true (WAIT_FOR (releases == 3, 1000));
+    assert_true (node_dropped (&pair->a, "hangup") == 3);
+    node_start (&pair->b);
+    node_dial (&pair->a, &pair->b);
+    assert_true (WAIT_FOR (pair->a.seen.ups == 2, 5000));
+    expect_answer (&pair->a, &pair->b, 1);
+}
+
 static void names_are_looked_up (void **state)
 {
     pair_t *pair = *state;
@@ -745,6 +771,7 @@ int main (void)
         PAIR (a_key_that_runs_out_is_cut),
         PAIR (a_role_may_send_its_own_kinds_only),
         PAIR (a_hangup_lasts),
+        PAIR (a_hangup_drops_what_waits),
         PAIR (names_are_looked_up),
         PAIR (bad_orders_are_refused),
         cmocka_unit_test (answers_go_to_whoever_asked),
