@@ -36,7 +36,7 @@ static int remove_folder (void **state)
 
 static const char *path_of (const char *name)
 {
-    static char path[128];
+    static _Thread_local char path[128];
     snprintf (path, sizeof path, "%s/%s", folder, name);
     return path;
 }
