@@ -330,7 +330,7 @@ static void print_job (const job_detail_t *detail)
     printf ("%s pulled\n", figure_bytes (detail->bytes_pulled).text);
     puts ("Ranks");
     print_tasks (detail);
-    if (detail->shards.count) {
+    if (detail->shards.count && !job_phase_ended ((job_phase_t) job->phase)) {
         puts ("Aggregators");
         print_shards (detail);
     }

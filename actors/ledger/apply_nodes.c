@@ -127,7 +127,7 @@ int apply_add_worker (application_t *self, const void *body)
 {
     const add_worker_t *command = body;
     const worker_t *worker = &command->worker;
-    bool known;
+    bool known = false;
     if (check_identity (self, worker, &known))
         return -1;
     if (known)
