@@ -10,18 +10,19 @@ enum {
     TICK_MS = 100,
     RECONNECT_MS = 10000, /* a worker has dialled again by then, whatever its back-off */
     ENROLS_MAX = 256,
-    MEMORY_MAX = 64 << 20
+    MEMORY_MAX = 256 << 20
 };
 
 /*  What is known of a worker beyond the ledger. */
 typedef struct {
     record_key_t key;
-    worker_t ledger;        /* as the ledger has it; memory in the registry's arena */
+    worker_t ledger; /* as the ledger has it; memory in the registry's arena */
     bool enrolled;
-    const message_t *beat;  /* its last heartbeat, held; or NULL */
+    const message_t *beat; /* its last heartbeat, held; or NULL */
     int64_t heard_ns;
-    int64_t broken_ns;      /* its connection broke, and it was not heard since; 0: no */
-    uint64_t request;       /* proposal in flight */
+    int64_t broken_ns; /* its connection broke, and it was not heard since; 0: no */
+    uint64_t request;  /* proposal in flight */
+    bool fresh;        /* not compared with the ledger yet */
 } member_t;
 
 typedef struct {
@@ -35,22 +36,36 @@ typedef struct {
     const registry_args_t *args;
     leadership_t leadership;
     int64_t leading_since_ns;
-    arena_t arena;            /* of what was read from the ledger */
-    member_t **members;
+    arena_t arena;      /* of what was read from the ledger */
+    member_t **members; /* by key */
     size_t member_count, member_room;
     enrolment_t enrolments[ENROLS_MAX];
     size_t enrolment_count;
-    uint64_t master_request;  /* our own record's proposal */
-    bool master_known;        /* the ledger has it as it is */
-    bool dirty;               /* the ledger changed */
+    uint64_t master_request; /* our own record's proposal */
+    bool master_known;       /* the ledger has it as it is */
+    bool dirty;              /* the ledger changed */
     metric_t *alive_metric, *lost_metric;
 } registry_t;
 
+/*  Where its member is, or would be. */
+static size_t position (const registry_t *self, const record_key_t *key)
+{
+    size_t low = 0, high = self->member_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memcmp (&self->members[middle]->key, key, sizeof (*key)) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static member_t *member_of (registry_t *self, const record_key_t *key, bool create)
 {
-    for (size_t i = 0; i < self->member_count; i++)
-        if (!memcmp (&self->members[i]->key, key, sizeof (*key)))
-            return self->members[i];
+    size_t i = position (self, key);
+    if (i < self->member_count && !memcmp (&self->members[i]->key, key, sizeof (*key)))
+        return self->members[i];
     if (!create)
         return NULL;
     if (self->member_count == self->member_room) {
@@ -60,8 +75,30 @@ static member_t *member_of (registry_t *self, const record_key_t *key, bool crea
     member_t *member = calloc (1, sizeof (*member));
     if (!self->members || !member)
         abort ();
+    memmove (self->members + i + 1, self->members + i,
+             (self->member_count - i) * sizeof (*self->members));
+    self->member_count++;
     member->key = *key;
-    return self->members[self->member_count++] = member;
+    return self->members[i] = member;
+}
+
+static void member_destroy (member_t *member)
+{
+    if (member->beat)
+        message_release ((message_t **)&member->beat);
+    free (member);
+}
+
+/*  Of those that are enrolled no more nothing is kept. */
+static void forget_members (registry_t *self)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < self->member_count; i++)
+        if (self->members[i]->enrolled)
+            self->members[kept++] = self->members[i];
+        else
+            member_destroy (self->members[i]);
+    self->member_count = kept;
 }
 
 /*  ---- the ledger's nodes become the keyring ---------------------------------------- */
@@ -69,7 +106,7 @@ static member_t *member_of (registry_t *self, const record_key_t *key, bool crea
 static void entry (keyring_entry_t *out, const record_key_t *key, role_t role, const char *name,
                    int64_t not_after_ms)
 {
-    *out = (keyring_entry_t){ .key = *key, .role = role, .not_after_ms = not_after_ms };
+    *out = (keyring_entry_t){.key = *key, .role = role, .not_after_ms = not_after_ms};
     strncpy (out->name, name ? name : "", sizeof (out->name) - 1);
 }
 
@@ -109,7 +146,7 @@ static int refresh (registry_t *self, nexus_error_t *error)
     arena_reset (&self->arena);
     int found = 0;
     int rc = ledger_list_workers (txn, &self->arena, &workers, &worker_count, error) ||
-             ledger_list (txn, LEDGER_TOKENS, NULL, NULL, 0, &self->arena, (void **) &tokens,
+             ledger_list (txn, LEDGER_TOKENS, NULL, NULL, 0, &self->arena, (void **)&tokens,
                           &token_count, error) ||
              (found = ledger_get (txn, LEDGER_MASTERS, ledger_key_node (&self->args->self.key),
                                   &self->arena, &master, error)) < 0;
@@ -123,16 +160,27 @@ static int refresh (registry_t *self, nexus_error_t *error)
     for (size_t i = 0; i < worker_count; i++) {
         member_t *member = member_of (self, &workers[i].key, true);
         member->enrolled = true;
+        member->fresh = true;
         member->ledger = workers[i];
         lost += workers[i].state == WORKER_LOST;
     }
+    forget_members (self);
     metric_set (self->lost_metric, lost);
-    metric_set (self->alive_metric, (double) worker_count - lost);
+    metric_set (self->alive_metric, (double)worker_count - lost);
     self->dirty = false;
     return admit (self, workers, worker_count, tokens, token_count, error);
 }
 
 /*  ---- enrolment ------------------------------------------------------------------------ */
+
+/*  Nobody proves that the key is its own: it must not take a master's role away. */
+static bool is_master (const registry_t *self, const record_key_t *key)
+{
+    for (size_t i = 0; i < self->args->master_count; i++)
+        if (!memcmp (&self->args->masters[i], key, sizeof (*key)))
+            return true;
+    return false;
+}
 
 static void take_enrol (registry_t *self, context_t *ctx, const message_t *message)
 {
@@ -142,27 +190,32 @@ static void take_enrol (registry_t *self, context_t *ctx, const message_t *messa
                                "too many nodes are joining at once: try again");
         return;
     }
-    if (record_key_is_zero (&enrol->key)) {
-        context_reply_failure (ctx, message, NEXUS_INVALID, "enrol: the key is missing");
+    if (record_key_is_zero (&enrol->key) || is_master (self, &enrol->key) ||
+        !memcmp (&enrol->key, &message->from.node, sizeof (enrol->key))) {
+        context_reply_failure (ctx, message, NEXUS_INVALID,
+                               "enrol: expected a key of the node's own");
         return;
     }
     enrolment_t *enrolment = &self->enrolments[self->enrolment_count++];
-    membership_t membership = { .node = enrol->key, .role = ROLE_WORKER, .name = enrol->name,
-                                .site = enrol->site };
+    membership_t membership = {
+        .node = enrol->key, .role = ROLE_WORKER, .name = enrol->name, .site = enrol->site};
     uint8_t signature[64];
     membership_sign (&membership, self->args->root, signature);
-    buffer_t bytes = { .limit = sizeof (enrolment->certificate) };
+    buffer_t bytes = {.limit = sizeof (enrolment->certificate)};
     record_encode (&membership_record, &membership, &bytes);
     enrolment->certificate_size = bytes.size;
     memcpy (enrolment->certificate, bytes.data, bytes.size);
     add_worker_t command = {
-        .worker = { .key = enrol->key, .name = enrol->name, .site = enrol->site,
-                    .state = WORKER_LOST, .reason = "joined, not heard of yet",
-                    .certificate = { bytes.data, bytes.size },
-                    .enrolled_ms = context_wall_ms (ctx) },
+        .worker = {.key = enrol->key,
+                   .name = enrol->name,
+                   .site = enrol->site,
+                   .state = WORKER_LOST,
+                   .reason = "joined, not heard of yet",
+                   .certificate = {bytes.data, bytes.size},
+                   .enrolled_ms = context_wall_ms (ctx)},
         .token = message->from.node, /* the key that it connected with is the token's */
     };
-    enrolment->message = message_retain ((message_t *) message);
+    enrolment->message = message_retain ((message_t *)message);
     enrolment->request = command_propose (ctx, &add_worker_record, &command);
     buffer_free (&bytes);
     log_info (context_log (ctx), "node asks to join", LOG_TEXT ("name", enrol->name),
@@ -176,14 +229,14 @@ static bool answer_enrol (registry_t *self, context_t *ctx, const message_t *rep
         if (enrolment->request != reply->correlation)
             continue;
         const failure_t *failure = message_body (reply, failure);
-        enrolled_t enrolled = { .certificate = { enrolment->certificate,
-                                                 enrolment->certificate_size } };
+        enrolled_t enrolled = {
+            .certificate = {enrolment->certificate, enrolment->certificate_size}};
         if (failure)
-            context_reply_failure (ctx, enrolment->message, (nexus_code_t) failure->code, "%s",
+            context_reply_failure (ctx, enrolment->message, (nexus_code_t)failure->code, "%s",
                                    failure->text ? failure->text : "");
         else
             context_reply (ctx, enrolment->message, &enrolled_record, &enrolled);
-        message_release ((message_t **) &enrolment->message);
+        message_release ((message_t **)&enrolment->message);
         *enrolment = self->enrolments[--self->enrolment_count];
         return true;
     }
@@ -194,7 +247,7 @@ static bool answer_enrol (registry_t *self, context_t *ctx, const message_t *rep
 
 static void set_worker (context_t *ctx, member_t *member, const worker_t *worker)
 {
-    set_worker_t command = { .worker = *worker, .time_ms = context_wall_ms (ctx), .heard = true };
+    set_worker_t command = {.worker = *worker, .time_ms = context_wall_ms (ctx), .heard = true};
     member->request = command_propose (ctx, &set_worker_record, &command);
 }
 
@@ -230,16 +283,15 @@ static void check_silence (registry_t *self, context_t *ctx, member_t *member)
     /*  All this time the fault may have been ours: this master was started anew, or cut off. */
     if (self->leading_since_ns - member->heard_ns > limit && limit < MS_TO_NS (RECONNECT_MS))
         limit = MS_TO_NS (RECONNECT_MS);
-    bool broken = member->broken_ns && now - member->broken_ns > limit / 3 &&
-                  now - heard > limit / 3;
+    bool broken =
+        member->broken_ns && now - member->broken_ns > limit / 3 && now - heard > limit / 3;
     if (!broken && now - heard <= limit)
         return;
     worker_t worker = member->ledger;
     worker.state = WORKER_LOST;
     worker.reason = broken ? "its connection broke" : "it went silent";
     log_warning (context_log (ctx), "worker is lost", LOG_TEXT ("worker", worker.name),
-                 LOG_TEXT ("reason", worker.reason),
-                 LOG_INT ("silent_ms", NS_TO_MS (now - member->heard_ns)));
+                 LOG_TEXT ("reason", worker.reason), LOG_INT ("silent_ms", NS_TO_MS (now - heard)));
     set_worker (ctx, member, &worker);
 }
 
@@ -247,10 +299,11 @@ static void take_heartbeat (registry_t *self, context_t *ctx, const message_t *m
 {
     member_t *member = member_of (self, &message->from.node, true);
     if (member->beat)
-        message_release ((message_t **) &member->beat);
-    member->beat = message_retain ((message_t *) message);
+        message_release ((message_t **)&member->beat);
+    member->beat = message_retain ((message_t *)message);
     member->heard_ns = context_now (ctx);
     member->broken_ns = 0;
+    member->fresh = true;
 }
 
 static void take_peer_event (registry_t *self, context_t *ctx, const peer_event_t *event)
@@ -269,7 +322,7 @@ static void take_reply (registry_t *self, context_t *ctx, const message_t *messa
     else if (!answer_enrol (self, ctx, message))
         for (size_t i = 0; i < self->member_count; i++)
             if (self->members[i]->request == message->correlation)
-                self->members[i]->request = 0;
+                self->members[i]->request = 0; /* what failed is tried again at a tick */
 }
 
 static void receive (void *state, context_t *ctx, const message_t *message)
@@ -293,6 +346,9 @@ static void receive (void *state, context_t *ctx, const message_t *message)
         const leadership_t *leadership = message->body;
         if (leadership->leading && !self->leadership.leading)
             self->leading_since_ns = context_now (ctx);
+        if (!leadership->leading)
+            for (size_t i = 0; i < self->member_count; i++)
+                self->members[i]->request = 0; /* the next leader sees to it */
         self->leadership = *leadership;
     }
 }
@@ -309,8 +365,10 @@ static void settle (void *state, context_t *ctx)
         return;
     for (size_t i = 0; i < self->member_count; i++) {
         member_t *member = self->members[i];
-        if (member->enrolled && member->beat && !member->request &&
-            context_now (ctx) - member->heard_ns < MS_TO_NS (self->args->lost_after_ms) &&
+        if (!member->fresh || !member->enrolled || !member->beat || member->request)
+            continue;
+        member->fresh = false;
+        if (context_now (ctx) - member->heard_ns < MS_TO_NS (self->args->lost_after_ms) &&
             !member->broken_ns)
             note_heartbeat (ctx, member);
     }
@@ -319,15 +377,17 @@ static void settle (void *state, context_t *ctx)
 static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
 {
     registry_t *self = state;
-    (void) id;
-    (void) data;
+    (void)id;
+    (void)data;
     if (!self->master_known && !self->master_request &&
         !record_key_is_zero (&self->leadership.leader))
-        self->master_request = command_propose (ctx, &set_master_record,
-                                        &(set_master_t){ .master = self->args->self });
-    for (size_t i = 0; i < self->member_count && self->leadership.leading; i++)
+        self->master_request =
+            command_propose (ctx, &set_master_record, &(set_master_t){.master = self->args->self});
+    for (size_t i = 0; i < self->member_count && self->leadership.leading; i++) {
+        self->members[i]->fresh = true;
         if (self->members[i]->enrolled && !self->members[i]->request)
             check_silence (self, ctx, self->members[i]);
+    }
     context_after (ctx, MS_TO_NS (TICK_MS), 0);
 }
 
@@ -338,15 +398,17 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     arena_init (&self->arena, MEMORY_MAX, NULL, 0);
     self->alive_metric = metrics_gauge (context_metrics (ctx), "nexus_workers_alive",
                                         "Workers that are not lost.", NULL);
-    self->lost_metric = metrics_gauge (context_metrics (ctx), "nexus_workers_lost",
-                                       "Workers that are lost.", NULL);
-    if (refresh (self, error))
+    self->lost_metric =
+        metrics_gauge (context_metrics (ctx), "nexus_workers_lost", "Workers that are lost.", NULL);
+    if (refresh (self, error)) {
+        arena_reset (&self->arena);
         return -1;
+    }
     address_t election = address_local ("election", 0), ledger = address_local ("ledger", 0);
     address_t link = address_local ("link", 0);
-    context_send (ctx, &election, &leadership_subscribe_record, &(leadership_subscribe_t){ true });
-    context_send (ctx, &ledger, &ledger_subscribe_record, &(ledger_subscribe_t){ true });
-    context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){ 0 });
+    context_send (ctx, &election, &leadership_subscribe_record, &(leadership_subscribe_t){true});
+    context_send (ctx, &ledger, &ledger_subscribe_record, &(ledger_subscribe_t){true});
+    context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){0});
     context_after (ctx, MS_TO_NS (TICK_MS), 0);
     return 0;
 }
@@ -354,15 +416,12 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
 static void stop (void *state, context_t *ctx)
 {
     registry_t *self = state;
-    (void) ctx;
-    for (size_t i = 0; i < self->member_count; i++) {
-        if (self->members[i]->beat)
-            message_release ((message_t **) &self->members[i]->beat);
-        free (self->members[i]);
-    }
+    (void)ctx;
+    for (size_t i = 0; i < self->member_count; i++)
+        member_destroy (self->members[i]);
     free (self->members);
     for (size_t i = 0; i < self->enrolment_count; i++)
-        message_release ((message_t **) &self->enrolments[i].message);
+        message_release ((message_t **)&self->enrolments[i].message);
     arena_reset (&self->arena);
 }
 

@@ -18,7 +18,7 @@
 
 /*  All borrowed. */
 typedef struct {
-    tables_t *tables;            /* read only */
+    tables_t *tables; /* read only */
     keyring_t *keyring;
     const char *domain;          /* of the keyring */
     const cluster_root_t *root;  /* signs memberships */

@@ -1,0 +1,180 @@
+/*  The ledger's actor: batches, results, subscribers, and a log with a hole in it. */
+#include "actors/ledger/ledger.h"
+#include "ledger_world.h"
+
+#include "runtime/harness.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static ledger_world_t world;
+static ledger_args_t args;
+static harness_t *harness;
+
+static int setup (void **state)
+{
+    (void)state;
+    ledger_world_init (&world);
+    args = (ledger_args_t){world.tables};
+    harness = harness_new (&ledger_behaviour, &args, NULL, NULL);
+    assert_non_null (harness);
+    return 0;
+}
+
+static int teardown (void **state)
+{
+    (void)state;
+    harness_destroy (&harness);
+    ledger_world_clear (&world);
+    return 0;
+}
+
+/*  Entries first to last; every third one is refused, every fourth is a no-op. */
+static void apply_range (uint64_t first, uint64_t last)
+{
+    apply_entry_t entries[64];
+    apply_t batch = {.entries = {entries, 0}};
+    buffer_t good = {0}, bad = {0};
+    command_encode (&add_token_record, &(add_token_t){{.key = key_of (1), .uses = 1}}, &good);
+    command_encode (&explain_job_record, &(explain_job_t){.job_id = "none"}, &bad);
+    for (uint64_t i = first; i <= last; i++) {
+        const buffer_t *command = i % 3 ? &good : &bad;
+        entries[batch.entries.count++] = (apply_entry_t){
+            .index = i, .term = 2, .command = {command->data, i % 4 ? command->size : 0}};
+    }
+    harness_deliver (harness, NULL, &apply_record, &batch);
+    buffer_free (&good);
+    buffer_free (&bad);
+}
+
+static uint64_t applied_index (void)
+{
+    tables_txn_t *txn = tables_begin (world.tables, false, NULL);
+    uint64_t index = ledger_number (txn, LEDGER_APPLIED);
+    tables_abort (&txn);
+    return index;
+}
+
+static void test_batches (void **state)
+{
+    (void)state;
+    harness_deliver (harness, NULL, &apply_record, &(apply_t){{NULL, 0}});
+    const applied_t *applied = harness_expect (harness, applied);
+    assert_non_null (applied);
+    assert_int_equal (applied->index, 0);
+    apply_range (1, 12);
+    applied = harness_expect (harness, applied);
+    assert_int_equal (applied->index, 12);
+    assert_int_equal (applied->results.count, 12);
+    for (uint64_t i = 1; i <= 12; i++) {
+        const apply_result_t *result = &applied->results.items[i - 1];
+        assert_int_equal (result->index, i);
+        bool refused = i % 3 == 0 && i % 4;
+        assert_int_equal (result->code, refused ? NEXUS_NOT_FOUND : NEXUS_OK);
+        assert_true (refused == (strstr (result->text, "no job") != NULL));
+    }
+    assert_int_equal (applied_index (), 12);
+    /*  All that comes in one turn is one transaction and one answer. */
+    harness_hold (harness);
+    apply_range (13, 20);
+    apply_range (18, 30); /* overlaps */
+    harness_turn (harness);
+    applied = harness_expect (harness, applied);
+    assert_int_equal (applied->index, 30);
+    assert_int_equal (applied->results.count, 18);
+    assert_int_equal (applied->results.items[0].index, 13);
+    apply_range (1, 30); /* again, from the beginning */
+    applied = harness_expect (harness, applied);
+    assert_int_equal (applied->index, 30);
+    assert_int_equal (applied->results.count, 0);
+    assert_true (harness_quiet (harness));
+    /*  Another start goes on where this one ended. */
+    harness_destroy (&harness);
+    harness = harness_new (&ledger_behaviour, &args, NULL, NULL);
+    apply_range (30, 31);
+    applied = harness_expect (harness, applied);
+    assert_int_equal (applied->index, 31);
+    assert_int_equal (applied->results.count, 1);
+}
+
+static void test_subscribers (void **state)
+{
+    (void)state;
+    address_t one = address_local ("one", 0), two = address_local ("two", 0);
+    harness_deliver (harness, &one, &ledger_subscribe_record, &(ledger_subscribe_t){true});
+    const ledger_changed_t *changed = harness_expect (harness, ledger_changed);
+    assert_non_null (changed); /* at once: whatever there is may be news */
+    assert_true (changed->tables & 1u << LEDGER_JOBS);
+    harness_deliver (harness, &one, &ledger_subscribe_record, &(ledger_subscribe_t){true});
+    harness_deliver (harness, &two, &ledger_subscribe_record, &(ledger_subscribe_t){true});
+    harness_clear (harness);
+    apply_range (1, 1);
+    assert_non_null (harness_expect (harness, applied));
+    changed = harness_expect (harness, ledger_changed);
+    assert_int_equal (changed->index, 1);
+    assert_int_equal (changed->tables, 1u << LEDGER_TOKENS);
+    assert_non_null (harness_expect (harness, ledger_changed));
+    assert_true (address_equal (&harness_message (harness)->to, &two));
+    assert_true (harness_quiet (harness));
+    apply_range (2, 4); /* 3 is refused and 4 is a no-op */
+    harness_clear (harness);
+    harness_deliver (harness, &one, &ledger_subscribe_record, &(ledger_subscribe_t){false});
+    harness_deliver (harness, &one, &ledger_subscribe_record, &(ledger_subscribe_t){false});
+    apply_range (5, 5);
+    assert_non_null (harness_expect (harness, applied));
+    assert_non_null (harness_expect (harness, ledger_changed));
+    assert_true (address_equal (&harness_message (harness)->to, &two));
+    assert_true (harness_quiet (harness));
+    /*  Many, and strangers. */
+    for (uint64_t i = 0; i < 40; i++) {
+        address_t many = address_local ("many", i);
+        harness_deliver (harness, &many, &ledger_subscribe_record, &(ledger_subscribe_t){true});
+    }
+    assert_int_equal (harness_count (harness, &ledger_changed_record), 15);
+    harness_clear (harness);
+    record_key_t node = key_of (5);
+    address_t stranger = address_remote (&node, "one", 0);
+    harness_deliver (harness, &stranger, &apply_record, &(apply_t){{NULL, 0}});
+    assert_true (harness_quiet (harness));
+}
+
+static void test_hole (void **state)
+{
+    (void)state;
+    apply_range (1, 2);
+    assert_non_null (harness_expect (harness, applied));
+    apply_range (4, 5);
+    nexus_error_t error;
+    assert_true (harness_ended (harness, &error));
+    assert_int_equal (error.code, NEXUS_CORRUPT);
+    assert_int_equal (applied_index (), 2);
+}
+
+/*  Tables that lie end it, and nothing of the batch remains. */
+static void test_corrupt_tables (void **state)
+{
+    (void)state;
+    tables_txn_t *txn = tables_begin (world.tables, true, NULL);
+    assert_int_equal (tables_put (txn, LEDGER_JOBS, SLICE ("none"), SLICE ("rubbish"), NULL), 0);
+    assert_int_equal (tables_commit (&txn, NULL), 0);
+    apply_range (1, 5);
+    nexus_error_t error;
+    assert_true (harness_ended (harness, &error));
+    assert_int_equal (error.code, NEXUS_CORRUPT);
+    assert_non_null (strstr (error.text, "jobs"));
+    assert_int_equal (applied_index (), 0);
+    assert_int_equal (harness_count (harness, &applied_record), 0);
+}
+
+int main (void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown (test_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_subscribers, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_hole, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_corrupt_tables, setup, teardown),
+    };
+    return cmocka_run_group_tests (tests, NULL, NULL);
+}
