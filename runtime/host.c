@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -16,8 +17,6 @@
 #define TIMERS_MAX        1024   /* a pass */
 #define POLL_INTERVAL_NS  200000 /* how often a busy host looks at its sockets */
 #define PROBES            4      /* a pipe has two ends, an inbox one, and one to spare */
-#define CLOSE_WAITS       1000
-#define CLOSE_WAIT_US     100
 
 int64_t host_now (host_t *self)
 {
@@ -65,8 +64,7 @@ static bool admit (actor_t *actor, message_t **message_p)
     /* A link gets messages for other nodes: their replies are not ours to match. */
     bool local = runtime_is_local (self->runtime, &message->to);
     if (message->flags & MESSAGE_REPLY && local) {
-        const pending_entry_t *request =
-            pending_find (self->pending, actor, message->correlation);
+        const pending_entry_t *request = pending_find (self->pending, actor, message->correlation);
         if (!request || !runtime_may_answer (self->runtime, &request->to, &message->from)) {
             runtime_dead (self->runtime, message_p, DEAD_LATE);
             return false;
@@ -521,30 +519,20 @@ static host_t *new_host (runtime_t *runtime, const child_t *child, mailbox_t *pa
     return self;
 }
 
-/*  libzmq closes a socket later, on a thread of its own: the descriptor's end tells. */
-static void wait_closed (int fd)
-{
-    for (int i = 0; i < CLOSE_WAITS && fcntl (fd, F_GETFD) != -1; i++)
-        usleep (CLOSE_WAIT_US);
-}
-
-/*  CZMQ aborts the process when a zactor's pipe can't be made: try first. */
+/*  CZMQ aborts the process when a zactor's pipe, two sockets, can't be made: see first
+    that there are descriptors and places for it. */
 static int check_sockets (nexus_error_t *error)
 {
-    void *probes[PROBES];
-    int fds[PROBES], made = 0;
-    void *zmq = zsys_init ();
-    while (zmq && made < PROBES && (probes[made] = zmq_socket (zmq, ZMQ_PAIR))) {
-        size_t size = sizeof fds[made];
-        zmq_getsockopt (probes[made], ZMQ_FD, &fds[made], &size);
+    int probes[PROBES], made = 0;
+    while (made < PROBES && (probes[made] = eventfd (0, EFD_CLOEXEC)) != -1)
         made++;
-    }
-    int reason = errno;
+    int reason = made < PROBES ? errno : 0;
     for (int i = 0; i < made; i++)
-        zmq_close (probes[i]);
-    for (int i = 0; i < made; i++)
-        wait_closed (fds[i]);
-    if (made == PROBES)
+        close (probes[i]);
+    void *zmq = zsys_init ();
+    if (!reason && (!zmq || 2 * runtime_hosts () + PROBES > zmq_ctx_get (zmq, ZMQ_MAX_SOCKETS)))
+        reason = EMFILE;
+    if (!reason)
         return 0;
     return nexus_error_set (error, NEXUS_EXHAUSTED,
                             "no socket for another actor with a thread of its own (%s): raise the "

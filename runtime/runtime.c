@@ -212,14 +212,23 @@ const record_key_t *runtime_key (const runtime_t *self)
     return &self->key;
 }
 
+static atomic_int hosts; /* of all runtimes: they share CZMQ's context */
+
 void runtime_host_began (runtime_t *self)
 {
     atomic_fetch_add (&self->hosts, 1);
+    atomic_fetch_add (&hosts, 1);
 }
 
 void runtime_host_ended (runtime_t *self)
 {
     atomic_fetch_sub (&self->hosts, 1);
+    atomic_fetch_sub (&hosts, 1);
+}
+
+int runtime_hosts (void)
+{
+    return atomic_load (&hosts);
 }
 
 void runtime_abandon (runtime_t *self, host_t *host, zactor_t *zactor)

@@ -58,6 +58,8 @@ bool runtime_may_answer (const runtime_t *self, const address_t *asked, const ad
 /*  Hosts that run. */
 void runtime_host_began (runtime_t *self);
 void runtime_host_ended (runtime_t *self);
+/*  How many there are in this process. */
+int runtime_hosts (void);
 
 /*  A host whose thread did not end in time is kept here until the runtime's own
     end; if it still has not ended then, the runtime stays behind with it. */
