@@ -142,6 +142,7 @@ void application_place_task (application_t *self, const job_t *job, task_t *task
         task->attempt++;
     task->worker = worker->key;
     task->phase = TASK_ASSIGNED;
+    task->not_before_ms = 0;
     size_t keep = task->runs.count < RUNS_MAX ? task->runs.count : RUNS_MAX - 1;
     task_run_t *runs = arena_alloc (&self->scratch, (keep + 1) * sizeof (*runs));
     if (!runs)
@@ -225,7 +226,7 @@ void application_settle (application_t *self, job_state_t *state, int64_t time_m
         waiting += task->phase == TASK_WAITING;
         held += task_holds (task);
         succeeded += task->phase == TASK_SUCCEEDED;
-        restarting += task->phase == TASK_ASSIGNED && task->failures;
+        restarting += task->phase == TASK_ASSIGNED && task->not_before_ms;
     }
     for (size_t i = 0; i < state->shard_count; i++)
         waiting += state->shards[i].phase == SHARD_WAITING;

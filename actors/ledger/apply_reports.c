@@ -6,21 +6,11 @@
 #include <string.h>
 
 enum {
-    BACKOFF_MAX_MS = 60000,
     METRIC_POINTS_MAX = 2000, /* per job and name; the lowest steps go first */
     METRIC_SERIES_MAX = 256   /* names per job; more are dropped */
 };
 
 /*  ---- tasks and aggregators ------------------------------------------------------ */
-
-/*  Back-off doubles up to a minute; a longer first delay stands. */
-static int64_t backoff (const restart_policy_t *policy, uint64_t failures)
-{
-    uint64_t delay = policy->delay_ms;
-    for (uint64_t i = 1; i < failures && delay < BACKOFF_MAX_MS; i++)
-        delay = delay * 2 < BACKOFF_MAX_MS ? delay * 2 : BACKOFF_MAX_MS;
-    return (int64_t)delay;
-}
 
 /*  The application failed: another attempt in place while that is forgiven, otherwise
     the end of the job. */
@@ -41,7 +31,7 @@ static void fail_task (application_t *self, job_state_t *state, task_t *task, in
     }
     if (application_get (self, LEDGER_WORKERS, ledger_key_node (&key), &worker))
         application_place_task (self, &state->job, task, &worker);
-    task->not_before_ms = time_ms + backoff (policy, task->failures);
+    task->not_before_ms = time_ms + job_backoff_ms (policy, task->failures);
     state->job.epoch++;
     application_explain (self, &state->job, "TaskFailed", message);
 }

@@ -52,6 +52,15 @@ bool job_phase_ended (job_phase_t phase)
     return phase >= JOB_SUCCEEDED;
 }
 
+int64_t job_backoff_ms (const restart_policy_t *policy, uint64_t failures)
+{
+    enum { BACKOFF_MAX_MS = 60000 };
+    uint64_t delay = policy->delay_ms;
+    for (uint64_t i = 1; i < failures && delay && delay < BACKOFF_MAX_MS; i++)
+        delay = delay * 2 < BACKOFF_MAX_MS ? delay * 2 : BACKOFF_MAX_MS;
+    return (int64_t) delay;
+}
+
 static bool name_is_good (const char *name)
 {
     if (*name < 'a' || *name > 'z')

@@ -65,6 +65,10 @@ RECORD_ENUM (placement_style, PLACEMENT_STYLES)
     F (MAP, labels, _, .max = 64, .doc = "Free text for people and programs.")
 RECORD_DECLARE (job_spec, JOB_SPEC)
 
+/*  How long a rank that has failed this often (1: once) waits for its next start:
+    the delay, doubling up to a minute; a longer first delay stands. */
+int64_t job_backoff_ms (const restart_policy_t *policy, uint64_t failures);
+
 enum { JOB_SPEC_BYTES_MAX = 128 << 10 }; /* in its wire form */
 
 /*  Checks what the table can't express (name's letters, gang.max >= min, signal

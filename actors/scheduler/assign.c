@@ -42,6 +42,14 @@ static void view_group (const plan_cluster_t *cluster, const plan_job_t *job, ar
     }
 }
 
+/*  Is it too early for its next start? No wait is longer than the back-off, or this
+    clock and the one that set the time disagree. */
+static bool too_early (const job_spec_t *spec, const task_t *task, int64_t now_ms)
+{
+    return task->phase == TASK_ASSIGNED && task->not_before_ms > now_ms &&
+           task->not_before_ms - now_ms <= job_backoff_ms (&spec->restart, task->failures);
+}
+
 static bool assign_ranks (const plan_job_t *job, const plan_worker_t *worker, int64_t now_ms,
                           assignment_t *out)
 {
@@ -50,7 +58,7 @@ static bool assign_ranks (const plan_job_t *job, const plan_worker_t *worker, in
         const task_t *task = &job->tasks[i];
         if (!plan_holds (task) || !is_on (&task->worker, worker))
             continue;
-        if (task->phase == TASK_ASSIGNED && task->not_before_ms > now_ms && !stop) {
+        if (!stop && too_early (&job->job.spec, task, now_ms)) {
             held_back = true;
             continue;
         }

@@ -11,8 +11,8 @@
     - a term has one leader;
     - ledgers at the same index hold the same;
     - what was acknowledged is there, and once only;
-    - no worker has more than it offers;
-    - no rank runs twice at the end, nor does a process of a job that has ended.
+    - no worker has more than it offers, neither in the ledger nor running;
+    - no attempt of a rank runs twice at once, and at the end no rank, nor does a process of a job that has ended.
 
     One seed is one history: the same options give the same digest, trace and result.
 */

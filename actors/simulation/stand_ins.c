@@ -37,6 +37,24 @@ static simulation_process_t *find_process (simulation_t *simulation, unsigned wo
     return NULL;
 }
 
+/*  The worker has room for it, and this attempt of the rank runs nowhere. */
+static void check_process (simulation_t *simulation, const simulation_process_t *process)
+{
+    unsigned beside = 0;
+    for (size_t i = 0; i < simulation->process_count; i++) {
+        const simulation_process_t *other = &simulation->processes[i];
+        beside += other->worker == process->worker;
+        if (other->rank == process->rank && other->attempt == process->attempt &&
+            strcmp (other->job_id, process->job_id) == 0)
+            simulation_broken (simulation, "rank %llu of %s runs twice, on w%u and w%u",
+                               (unsigned long long)process->rank, process->job_id,
+                               other->worker + 1, process->worker + 1);
+    }
+    if (beside >= WORKER_CPU) /* every rank wants one core */
+        simulation_broken (simulation, "w%u has %d cores and %u processes", process->worker + 1,
+                           WORKER_CPU, beside + 1);
+}
+
 static void begin_process (processes_t *self, context_t *ctx, const message_t *message,
                            const process_start_t *start)
 {
@@ -47,12 +65,14 @@ static void begin_process (processes_t *self, context_t *ctx, const message_t *m
         return;
     }
     assert (simulation->process_count < SIMULATION_PROCESSES_MAX);
-    simulation_process_t *process = &simulation->processes[simulation->process_count++];
+    simulation_process_t *process = &simulation->processes[simulation->process_count];
     *process = (simulation_process_t){.worker = self->worker->number,
                                       .pid = ++simulation->pid,
                                       .rank = start->order.rank,
                                       .attempt = start->order.attempt};
     snprintf (process->job_id, sizeof process->job_id, "%s", start->order.job_id);
+    check_process (simulation, process);
+    simulation->process_count++;
     process_started_t started = {.pid = process->pid};
     for (size_t i = 0; i < sizeof started.key.bytes; i++)
         started.key.bytes[i] = (uint8_t)(context_random (ctx) | 1);

@@ -409,6 +409,8 @@ static void test_assignment (void **state)
     assert_int_equal (assignment.shards.count, 1);
     assert_false (assignment.groups.items[0].complete);
     assert_true (record_key_is_zero (&assignment.groups.items[0].members.items[mine].key));
+    told (1, 999); /* the clock was set back: more than the back-off can't be meant */
+    assert_false (held_back);
     told (1, 1500);
     assert_false (held_back);
     assert_int_equal (assignment.tasks.items[0].attempt, 1);
