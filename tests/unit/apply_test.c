@@ -141,7 +141,7 @@ static void expect_job (const char *id, job_phase_t phase, const char *reason)
 {
     job_t job = ledger_world_job (&world, id);
     assert_string_equal (record_choice_name (&job_phase_choices, job.phase),
-                         record_choice_name (&job_phase_choices, phase));
+                         record_choice_name (&job_phase_choices, (int)phase));
     assert_string_equal (job.reason, reason);
     assert_true (*job.message);
 }
@@ -152,7 +152,7 @@ static void expect_task (const char *id, uint64_t rank, task_phase_t phase, unsi
     task_t task = ledger_world_task (&world, id, rank);
     record_key_t none = {{0}}, key = worker ? key_of (worker) : none;
     assert_string_equal (record_choice_name (&task_phase_choices, task.phase),
-                         record_choice_name (&task_phase_choices, phase));
+                         record_choice_name (&task_phase_choices, (int)phase));
     assert_memory_equal (&task.worker, &key, sizeof (key));
     assert_int_equal (task.attempt, attempt);
 }

@@ -110,7 +110,7 @@ static task_state_t expect_state (uint64_t rank, uint64_t attempt, task_phase_t 
     assert_true (any);
     assert_int_equal (found.attempt, attempt);
     assert_string_equal (record_choice_name (&task_phase_choices, found.phase),
-                         record_choice_name (&task_phase_choices, phase));
+                         record_choice_name (&task_phase_choices, (int)phase));
     return found;
 }
 
