@@ -69,6 +69,9 @@ static int read_chunk (reader_t *self, bool wait, bool *end, size_t *got, nexus_
     if (client_ask (self->client, client_path (self->client, "/api/v1/jobs/", self->id, query),
                     NULL, NULL, 0, &answer, error))
         return -1;
+    uint64_t first = answer.next_offset - (answer.next_offset ? answer.body.size : 0);
+    if (answer.body.size && first > self->offset)
+        fprintf (stderr, "nexus: %" PRIu64 " bytes were rotated away\n", first - self->offset);
     fwrite (answer.body.data, 1, answer.body.size, stdout);
     fflush (stdout);
     *got = answer.body.size;

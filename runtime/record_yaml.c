@@ -162,7 +162,8 @@ static void read_document (reader_t *self, const char *text, size_t size)
         return;
     }
     yaml_parser_set_encoding (&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string (&parser, (const unsigned char *)text, size);
+    /*  libyaml asserts that there is a text, be it empty. */
+    yaml_parser_set_input_string (&parser, (const unsigned char *)(text ? text : ""), size);
     bool more = true;
     while (more) {
         yaml_event_t event;

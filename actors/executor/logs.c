@@ -65,6 +65,9 @@ static bool answer (logs_t *self, context_t *ctx, const message_t *message, bool
         return true;
     }
     int64_t size = job_log_read (self->args->dir, &run, read->offset, data, max, &position, &error);
+    /*  Rotated away: on with the oldest that is kept; the chunk's offset tells. */
+    if (size < 0 && error.code == NEXUS_NOT_FOUND && position.first > read->offset)
+        size = job_log_read (self->args->dir, &run, position.first, data, max, &position, &error);
     bool said = size != 0 || position.end || now;
     if (size < 0)
         context_reply_failure (ctx, message, error.code, "%s", error.text);

@@ -1,6 +1,8 @@
 /*  process - the edge that starts, signals and reaps tasks' processes */
 #include "actors/executor/process.h"
 
+#include "actors/executor/strays.h"
+
 #include "transport/identity.h"
 
 #include <errno.h>
@@ -333,6 +335,7 @@ static void bury (edge_t *self, context_t *ctx, size_t i)
         close (process->pidfd);
     }
     keyring_forget (self->args->keyring, self->args->domain, &process->key);
+    strays_kill (process->file, false);
     remove_files (process);
     self->processes[i] = self->processes[--self->count];
 }
@@ -401,10 +404,14 @@ static void send_signal (edge_t *self, const process_signal_t *order)
 static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
 {
     edge_t *self = state;
-    (void)ctx;
     self->args = args;
     arena_t arena;
     arena_init (&arena, 0, NULL, 0);
+    /*  A worker that was killed has left its tasks' children behind. */
+    unsigned strays = strays_kill (arena_printf (&arena, "%s/tasks/", self->args->dir), true);
+    if (strays)
+        log_info (context_log (ctx), "killed what former tasks had left behind",
+                  LOG_UINT ("processes", strays));
     int rc = make_dir (arena_printf (&arena, "%s/tasks", self->args->dir), error) ||
              make_dir (arena_printf (&arena, "%s/checkpoints", self->args->dir), error);
     arena_reset (&arena);

@@ -4,7 +4,9 @@
     goes to "logs", standard input empty, no descriptor but those, a key of its
     own, and a file that tells it who it is (NEXUS_TASK_FILE). When the worker
     dies, however it dies, the kernel kills its tasks (PR_SET_PDEATHSIG); when a
-    task's first process ends, the rest of its group is killed: nothing leaks.
+    task's first process ends, the rest of its group and whoever left the group
+    (strays.h) are killed. A worker that starts kills what tasks of its former life
+    have left behind: nothing leaks.
 */
 #pragma once
 

@@ -219,7 +219,8 @@ static int start_group (nexus_group_t *self, nexus_error_t *error)
                                       .timeout_ms = timeout_ms,
                                       .shared = &self->shared};
     self->keyring = keyring_new ();
-    self->log = log_new (STDERR_FILENO, false, LOG_LEVEL_WARNING, self->name);
+    /*  The program's output is its own: what mends itself is not worth a line in it. */
+    self->log = log_new (STDERR_FILENO, false, LOG_LEVEL_ERROR, self->name);
     runtime_config_t config = {.name = self->name, .key = self->key.public_key, .log = self->log};
     self->runtime = self->keyring && self->log ? runtime_new (&config, error) : NULL;
     if (!self->runtime)

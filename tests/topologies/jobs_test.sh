@@ -51,7 +51,7 @@ until_true 20 "long-5 runs" expect 0 "^started$" "$nexus" job logs long-5
 "$nexus" job stop long-5 >/dev/null
 until_true 20 "long-5 is stopped" test "$(phase long-5)" = cancelled || true
 until_true 20 "long-5 is cancelled" sh -c "'$nexus' job show long-5 --json | grep -q '\"phase\": *\"cancelled\"'"
-! pgrep -f "sleep 987" >/dev/null || fail "long-5 has left a process behind"
+! pgrep -fx "sleep 987" >/dev/null || fail "long-5 has left a process behind"
 
 # One that needs more than there is waits, and says why; then it is stopped.
 printf 'name: huge\ncommand: ["true"]\ngang: {min: 64}\n' >"$work/huge.yaml"
@@ -79,3 +79,25 @@ start_cluster --masters 3 --workers 3 --sites 2 >/dev/null
 [ "$(phase hello-1)" = succeeded ] || fail "hello-1 is forgotten"
 until_true 20 "mover-7 runs again" sh -c "'$nexus' job show mover-7 --json | grep -q '\"phase\": *\"running\"'"
 "$nexus" job stop mover-7 >/dev/null
+
+# What leaves its process group is not left behind, neither by a task's end nor by a worker's death.
+cat >"$work/strays.yaml" <<YAML
+name: strays
+command: [sh, -c, "setsid sleep 98765 & sleep 98764 & echo started; sleep 98763"]
+YAML
+"$nexus" job submit "$work/strays.yaml" >/dev/null
+until_true 20 "strays-8 runs" expect 0 "^started$" "$nexus" job logs strays-8
+on=$("$nexus" job show strays-8 --json | grep -oE '"worker_name": ?"[^"]*"' | tail -1 | sed 's/.*"\([^"]*\)"$/\1/')
+"$nexus" worker drain "$on" >/dev/null
+until_true 20 "nothing of strays-8 is left on $on" sh -c "! grep -sl 'NEXUS_TASK_FILE=$dir/$on/' /proc/[0-9]*/environ"
+"$nexus" worker undrain "$on" >/dev/null
+on=$("$nexus" job show strays-8 --json | grep -oE '"worker_name": ?"[^"]*"' | tail -1 | sed 's/.*"\([^"]*\)"$/\1/')
+until_true 20 "strays-8 runs on $on" sh -c "grep -sl 'NEXUS_TASK_FILE=$dir/$on/' /proc/[0-9]*/environ"
+kill -9 "$(pid_of "$on")"
+until_true 20 "nothing of strays-8 outlives $on" sh -c "! grep -sl 'NEXUS_TASK_FILE=$dir/$on/' /proc/[0-9]*/environ"
+"$nexus" job stop strays-8 >/dev/null
+
+# An empty job file is an error, not the end of a master.
+: >"$work/empty.yaml"
+expect 65 "command: |name: " "$nexus" job submit "$work/empty.yaml"
+expect 0 "3 of 3|alive" "$nexus" status
