@@ -87,14 +87,18 @@ command: [sh, -c, "setsid sleep 98765 & sleep 98764 & echo started; sleep 98763"
 YAML
 "$nexus" job submit "$work/strays.yaml" >/dev/null
 until_true 20 "strays-8 runs" expect 0 "^started$" "$nexus" job logs strays-8
-on=$("$nexus" job show strays-8 --json | grep -oE '"worker_name": ?"[^"]*"' | tail -1 | sed 's/.*"\([^"]*\)"$/\1/')
+strays_on() { "$nexus" job show strays-8 --json | grep -oE '"worker_name": ?"[^"]*"' | tail -1 | sed 's/.*"\([^"]*\)"$/\1/'; }
+left_on() { [ -n "$(grep -sl "NEXUS_TASK_FILE=$dir/$1/" /proc/[0-9]*/environ)" ]; }
+none_left_on() { ! left_on "$1"; }
+on=$(strays_on)
 "$nexus" worker drain "$on" >/dev/null
-until_true 20 "nothing of strays-8 is left on $on" sh -c "! grep -sl 'NEXUS_TASK_FILE=$dir/$on/' /proc/[0-9]*/environ"
+until_true 20 "nothing of strays-8 is left on $on" none_left_on "$on"
+strays_moved() { [ "$(strays_on)" != "$on" ] && left_on "$(strays_on)"; }
+until_true 20 "strays-8 leaves $on" strays_moved
 "$nexus" worker undrain "$on" >/dev/null
-on=$("$nexus" job show strays-8 --json | grep -oE '"worker_name": ?"[^"]*"' | tail -1 | sed 's/.*"\([^"]*\)"$/\1/')
-until_true 20 "strays-8 runs on $on" sh -c "grep -sl 'NEXUS_TASK_FILE=$dir/$on/' /proc/[0-9]*/environ"
+on=$(strays_on)
 kill -9 "$(pid_of "$on")"
-until_true 20 "nothing of strays-8 outlives $on" sh -c "! grep -sl 'NEXUS_TASK_FILE=$dir/$on/' /proc/[0-9]*/environ"
+until_true 20 "nothing of strays-8 outlives $on" none_left_on "$on"
 "$nexus" job stop strays-8 >/dev/null
 
 # An empty job file is an error, not the end of a master.
