@@ -250,12 +250,16 @@ static void tell (up_t *self, int code, const char *text)
 
 static void node_ended (void *context, const char *name, const char *how, pid_t pid)
 {
-    (void) context;
-    char stamp[32];
+    const up_t *self = context;
+    char stamp[32], path[PATH_MAX + 100], why[400] = "";
     time_t now = time (NULL);
     struct tm local;
     strftime (stamp, sizeof (stamp), "%H:%M:%S", localtime_r (&now, &local));
-    printf ("%s %s (process %d) %s; it is started again\n", stamp, name, (int) pid, how);
+    snprintf (path, sizeof (path), "%s/%s/node.log", self->dir, name);
+    if (!strncmp (how, "exited", 6)) /* then it has said why */
+        last_line (path, why);
+    printf ("%s %s (process %d) %s%s%s; it is started again\n", stamp, name, (int) pid, how,
+            *why ? ": " : "", why);
     fflush (stdout);
 }
 
@@ -269,6 +273,7 @@ static int run_cluster (up_t *self)
     self->children = children_new ();
     if (start_all (self, &error)) {
         code = nexus_code_exit (error.code);
+        children_destroy (&self->children); /* when we say no, nothing is left running */
         tell (self, code, arena_printf (&self->arena, "nexus: %s\n", error.text));
     } else {
         const char *dir = self->dir;
@@ -279,7 +284,7 @@ static int run_cluster (up_t *self)
                             "stops it.\n", self->cluster.masters, self->cluster.workers,
                             self->cluster.sites, dir, dir, dir));
         while (!stop_wanted) {
-            children_poll (self->children, node_ended, NULL);
+            children_poll (self->children, node_ended, self);
             poll (NULL, 0, POLL_MS);
         }
     }
