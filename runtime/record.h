@@ -289,6 +289,11 @@ typedef struct {
 void record_fault (record_faults_t *faults, arena_t *arena, const char *path, int line,
                    const char *format, ...) __attribute__ ((format (printf, 5, 6)));
 
+/*  Gives faults that have none their line: that of the field that path names, or of the
+    innermost part of path that is there. text is the YAML document, which
+    record_from_yaml has accepted. */
+void record_faults_lines (record_faults_t *faults, const char *text, size_t size);
+
 /*  "FILE:LINE: path: message" lines, in one text. */
 const char *record_faults_text (const record_faults_t *faults, const char *file, arena_t *arena);
 

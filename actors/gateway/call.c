@@ -19,6 +19,16 @@ const char *call_header (const call_t *call, const char *name)
     return "";
 }
 
+bool call_body_is_yaml (const call_t *call)
+{
+    static const char *const types[] = {"application/yaml", "application/x-yaml", "text/yaml"};
+    const char *type = call_header (call, "content-type");
+    for (size_t i = 0; i < sizeof (types) / sizeof (types[0]); i++)
+        if (strncmp (type, types[i], strlen (types[i])) == 0)
+            return true;
+    return false;
+}
+
 /*  ---- the answer ------------------------------------------------------------ */
 
 void call_add_header (call_t *call, const char *name, const char *value)

@@ -43,6 +43,8 @@ typedef void (call_next_t) (call_t *call, const message_t *reply);
 
 /*  A header's value by its lower-case name; "" if it was not sent. */
 const char *call_header (const call_t *call, const char *name);
+/*  The body came as YAML. */
+bool call_body_is_yaml (const call_t *call);
 
 /*  ---- the answer: one of these, once --------------------------------------- */
 

@@ -160,8 +160,7 @@ static int read_body (call_t *call, bool *answered)
     call->body = arena_alloc (&call->arena, record->size);
     if (!call->body)
         return -1;
-    if (begins_with (type, "application/yaml") || begins_with (type, "application/x-yaml") ||
-        begins_with (type, "text/yaml"))
+    if (call_body_is_yaml (call))
         return record_from_yaml (record, (const char *)body->data, body->size, 0, &call->arena,
                                  call->body, &call->faults);
     if (*type && !begins_with (type, "application/json")) {

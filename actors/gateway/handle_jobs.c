@@ -42,6 +42,9 @@ void handle_job_submit (call_t *call)
     const job_spec_t *spec = call->body;
     const char *key = call_header (call, "idempotency-key");
     if (job_spec_check (spec, &call->arena, &call->faults)) {
+        if (call_body_is_yaml (call))
+            record_faults_lines (&call->faults, (const char *)call->request->body.data,
+                                 call->request->body.size);
         call_problem (call, 400, "invalid", "the job has %zu fault%s: %s: %s", call->faults.count,
                       call->faults.count == 1 ? "" : "s", call->faults.items[0].path,
                       call->faults.items[0].message);

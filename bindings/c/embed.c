@@ -247,8 +247,11 @@ static int start (embedded_t *self, const nexus_node_t *node)
         self->master = master_node_new (&self->master_config, self->log, &self->error);
     else
         self->worker = worker_node_new (&self->worker_config, self->log, &self->error);
-    if (!self->master && !self->worker)
+    if (!self->master && !self->worker) {
+        if (self->error.code == NEXUS_INVALID && node->config) /* a field is wrong: say where */
+            nexus_error_prefix (&self->error, "%s: ", node->config);
         return -1;
+    }
     self->error.code = NEXUS_OK; /* what went wrong on the way was mended on the way */
     return 0;
 }
