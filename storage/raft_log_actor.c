@@ -1,5 +1,7 @@
 #include "storage/raft_log_actor.h"
 
+#include "storage/flush_times.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <time.h>
@@ -28,11 +30,13 @@ typedef struct {
     message_t *compacting; /* the request in progress, or NULL */
     bool full;
     bool failed;
+    flush_times_t flushes;
     metric_t *commits;
     metric_t *entries;
     metric_t *seconds;
     metric_t *used;
     metric_t *limit;
+    metric_t *flush_last, *flush_p50, *flush_p99;
 } actor_t;
 
 /*  ---- life -------------------------------------------------------------- */
@@ -43,6 +47,9 @@ static void measure_usage (actor_t *self, context_t *ctx)
     raft_log_usage (self->log, &used, &limit);
     metric_set (self->used, (double)used);
     metric_set (self->limit, (double)limit);
+    metric_set (self->flush_last, self->flushes.last_us / 1e6);
+    metric_set (self->flush_p50, self->flushes.p50_us / 1e6);
+    metric_set (self->flush_p99, self->flushes.p99_us / 1e6);
     bool full = used / FULL_PERCENT >= limit / 100;
     if (full && !self->full)
         log_warning (context_log (ctx), "raft log is nearly full", LOG_UINT ("used_bytes", used),
@@ -68,6 +75,14 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
                                 "Bytes of the Raft log's map that are in use", NULL);
     self->limit =
         metrics_gauge (metrics, "nexus_raft_log_limit_bytes", "Size of the Raft log's map", NULL);
+    self->flush_last = metrics_gauge (metrics, "nexus_raft_log_flush_last_seconds",
+                                      "Time that the Raft log's last flush took", NULL);
+    self->flush_p50 =
+        metrics_gauge (metrics, "nexus_raft_log_flush_p50_seconds",
+                       "Half of the Raft log's last 256 flushes took no longer", NULL);
+    self->flush_p99 =
+        metrics_gauge (metrics, "nexus_raft_log_flush_p99_seconds",
+                       "99 % of the Raft log's last 256 flushes took no longer", NULL);
     measure_usage (self, ctx);
     return 0;
 }
@@ -103,11 +118,18 @@ static void hold (actor_t *self, const message_t *message)
     self->waiting[self->count++] = message_retain ((message_t *)message);
 }
 
-static double seconds_now (void)
+static int64_t now_ns (void)
 {
     struct timespec now;
     clock_gettime (CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void note_flush (actor_t *self, int64_t begun_ns)
+{
+    int64_t took_ns = now_ns () - begun_ns;
+    flush_times_note (&self->flushes, took_ns);
+    metric_observe (self->seconds, (double)took_ns / 1e9);
 }
 
 static size_t count_entries (const actor_t *self)
@@ -152,9 +174,9 @@ static int commit (actor_t *self, nexus_error_t *error)
     int rc;
     if (writes && states && entries) {
         fill_writes (self, writes, states, entries);
-        double begun = seconds_now ();
+        int64_t begun_ns = now_ns ();
         rc = raft_log_write (self->log, writes, self->count, error);
-        metric_observe (self->seconds, seconds_now () - begun);
+        note_flush (self, begun_ns);
         metric_add (self->commits, 1);
         metric_add (self->entries, (double)count);
     } else {
@@ -192,6 +214,9 @@ static void settle (void *state, context_t *ctx)
             .last_index = log.last,
             .last_term = log.last_term,
             .full = self->full,
+            .flush_us = self->flushes.last_us,
+            .flush_p50_us = self->flushes.p50_us,
+            .flush_p99_us = self->flushes.p99_us,
         };
         answer (ctx, self->waiting[i], &durable);
         message_release (&self->waiting[i]);

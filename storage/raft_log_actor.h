@@ -42,8 +42,11 @@ RECORD_DECLARE (log_append, LOG_APPEND)
 #define LOG_DURABLE(F)                                                                             \
     F (UINT, sequence, _, .doc = "Of the log_append.")                                             \
     F (UINT, last_index, _, .doc = "The last entry on disk.")                                      \
-    F (UINT, last_term, _, .doc = "Its term.")                                               \
-    F (BOOL, full, _, .doc = "80 % of the map are in use: refuse proposals, compact.")
+    F (UINT, last_term, _, .doc = "Its term.")                                                     \
+    F (BOOL, full, _, .doc = "80 % of the map are in use: refuse proposals, compact.")             \
+    F (UINT, flush_us, _, .doc = "How long the last flush took.")                                  \
+    F (UINT, flush_p50_us, _, .doc = "Half of the last 256 flushes took no longer.")               \
+    F (UINT, flush_p99_us, _, .doc = "99 % of the last 256 flushes took no longer.")
 RECORD_DECLARE (log_durable, LOG_DURABLE)
 
 /*  A request: drop entries up to index; they are covered by a durable snapshot.

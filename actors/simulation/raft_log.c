@@ -6,6 +6,7 @@
 #include "actors/simulation/raft_log.h"
 
 #include "storage/crc32c.h"
+#include "storage/flush_times.h"
 #include "storage/raft_log_actor.h"
 
 #include <assert.h>
@@ -26,12 +27,14 @@ typedef struct waiting waiting_t;
 struct waiting {
     waiting_t *next;
     message_t *request;
+    uint64_t flush_us;
 };
 
 typedef struct {
     sim_disk_t *disk;
     log_state_t state;
     waiting_t *first, **last; /* in the order of their flushes */
+    flush_times_t flushes;
 } disk_log_t;
 
 static uint64_t checksum (const log_state_t *state)
@@ -104,12 +107,14 @@ static void receive (void *state, context_t *ctx, const message_t *message)
     self->state.crc = checksum (&self->state);
     sim_disk_write (self->disk, self->state.number % KEY_OF_FIRST, &self->state,
                     sizeof self->state);
+    int64_t flush_ns = sim_disk_commit (self->disk);
     waiting_t *waiting = malloc (sizeof *waiting);
     assert (waiting);
-    *waiting = (waiting_t){NULL, message_retain ((message_t *)message)};
+    *waiting = (waiting_t){NULL, message_retain ((message_t *)message), (uint64_t)flush_ns / 1000};
     *self->last = waiting;
     self->last = &waiting->next;
-    context_after (ctx, sim_disk_commit (self->disk), 0);
+    flush_times_note (&self->flushes, flush_ns);
+    context_after (ctx, flush_ns, 0);
 }
 
 static waiting_t *take_first (disk_log_t *self)
@@ -128,7 +133,12 @@ static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
     disk_log_t *self = state;
     waiting_t *waiting = take_first (self);
     const log_append_t *append = waiting->request->body;
-    log_durable_t durable = {.sequence = append->sequence};
+    log_durable_t durable = {
+        .sequence = append->sequence,
+        .flush_us = waiting->flush_us,
+        .flush_p50_us = self->flushes.p50_us,
+        .flush_p99_us = self->flushes.p99_us,
+    };
     context_reply (ctx, waiting->request, &log_durable_record, &durable);
     message_release (&waiting->request);
     free (waiting);

@@ -64,6 +64,7 @@ static void expect_durable (fixture_t *self, uint64_t sequence, uint64_t last, u
     assert_int_equal (durable->last_index, last);
     assert_int_equal (durable->last_term, term);
     assert_false (durable->full);
+    assert_true (durable->flush_us > 0 && durable->flush_p99_us >= durable->flush_p50_us);
 }
 
 /*  Everything that waits becomes one commit; the answers come in order. */
