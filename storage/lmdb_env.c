@@ -252,6 +252,18 @@ int lmdb_env_commit (lmdb_env_t *self, MDB_txn *txn, nexus_error_t *error)
     return lmdb_env_error (self, code, "commit", error);
 }
 
+int lmdb_env_sync (lmdb_env_t *self, nexus_error_t *error)
+{
+    int poison = atomic_load (&self->poison);
+    if (poison)
+        return lmdb_env_error (self, poison, "be used after an earlier failure", error);
+    int code = mdb_env_sync (self->env, 1);
+    if (code == 0)
+        return 0;
+    lmdb_env_poison (self, code);
+    return lmdb_env_error (self, code, "flush it", error);
+}
+
 /*  The free list is LMDB's table 0: transaction -> pages, each value a list whose
     first word is its length. */
 static size_t free_pages (MDB_env *env)

@@ -44,6 +44,8 @@ void lmdb_env_close (lmdb_env_t *self);
 MDB_txn *lmdb_env_begin (lmdb_env_t *self, bool write, nexus_error_t *error);
 /*  Frees txn in any case; a failure poisons. */
 int lmdb_env_commit (lmdb_env_t *self, MDB_txn *txn, nexus_error_t *error);
+/*  Flushes all that was committed; a failure poisons. Refuses if poisoned already. */
+int lmdb_env_sync (lmdb_env_t *self, nexus_error_t *error);
 /*  Remembers the first fatal code. */
 void lmdb_env_poison (lmdb_env_t *self, int code);
 

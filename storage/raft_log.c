@@ -1,15 +1,20 @@
 #include "storage/raft_log.h"
 
+#include "storage/file_error.h"
 #include "storage/little_endian.h"
 #include "storage/lmdb_env.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /*  The state's data: term, vote, commit, start index, start term, incarnation (8
     bytes each), then the configuration. The log begins behind start. */
@@ -26,6 +31,9 @@ struct raft_log {
     MDB_dbi table;
     content_t now; /* as committed; changed by the writer, under lock */
     pthread_mutex_t lock;
+    raft_log_durability_t durability;
+    uint64_t written; /* writes since the start, and how many of them are on disk to stay */
+    uint64_t durable;
 };
 
 _Static_assert(sizeof (size_t) == 8, "LMDB's integer keys are as large as size_t");
@@ -218,16 +226,14 @@ static int check_commit (raft_log_t *self, const raft_log_state_t *state, nexus_
         (unsigned long long)state->hard.commit, (unsigned long long)state->hard.term);
 }
 
-static int create_or_open (raft_log_t *self, nexus_error_t *error)
+/*  The table, and in a new environment the first state. */
+static int open_table (raft_log_t *self, bool make, nexus_error_t *error)
 {
     MDB_txn *txn = lmdb_env_begin (&self->env, true, error);
     if (!txn)
         return -1;
-    MDB_stat status = {0};
     int code = mdb_dbi_open (txn, NULL, MDB_CREATE | MDB_INTEGERKEY, &self->table);
-    if (code == 0)
-        code = mdb_stat (txn, self->table, &status);
-    if (code == 0 && status.ms_entries == 0) {
+    if (code == 0 && make) {
         content_t content = {.state.first = 1};
         while (content.state.incarnation == 0)
             randombytes_buf (&content.state.incarnation, sizeof content.state.incarnation);
@@ -238,6 +244,73 @@ static int create_or_open (raft_log_t *self, nexus_error_t *error)
         return lmdb_env_error (&self->env, code, "open the log", error);
     }
     return lmdb_env_commit (&self->env, txn, error);
+}
+
+/*  Opens a path, flushes what is behind it, and closes it. With forget, drops what the kernel
+    keeps of it. */
+static int flush_path (const char *path, int flags, bool forget, nexus_error_t *error)
+{
+    int fd = open (path, flags | O_CLOEXEC);
+    if (fd < 0)
+        return file_error (path, "open it", errno, error);
+    int code = fsync (fd) == 0 ? 0 : errno;
+    if (code == 0 && forget)
+        code = posix_fadvise (fd, 0, 0, POSIX_FADV_DONTNEED);
+    close (fd);
+    return code ? file_error (path, "flush it", code, error) : 0;
+}
+
+static void remove_draft (const char *draft)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
+    char path[PATH_MAX + 16];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf (path, sizeof path, "%s/%s", draft, names[i]);
+        unlink (path);
+    }
+    rmdir (draft);
+}
+
+/*  A new log is made aside and moved to its place when it is on disk: so a log that is there is
+    whole, and one without its state has lost it. */
+static int make_file (raft_log_t *self, const char *dir, size_t map_size, const char *path,
+                      nexus_error_t *error)
+{
+    char draft[PATH_MAX], made[PATH_MAX + 16];
+    snprintf (draft, sizeof draft, "%s/new", dir);
+    snprintf (made, sizeof made, "%s/data.mdb", draft);
+    remove_draft (draft);
+    if (lmdb_env_open (&self->env, draft, map_size, 0, 0, error) != 0)
+        return -1;
+    int rc = open_table (self, true, error);
+    lmdb_env_close (&self->env);
+    /*  Not over a file that somebody else put there meanwhile. */
+    if (rc == 0 && link (made, path) != 0 && errno != EEXIST)
+        rc = file_error (path, "move it to its place", errno, error);
+    if (rc == 0)
+        rc = flush_path (dir, O_RDONLY | O_DIRECTORY, false, error);
+    remove_draft (draft);
+    return rc;
+}
+
+/*  Who ran before us may have been killed before a flush, or have ended because a flush failed;
+    then the kernel's cache has what the disk may not have. So what is not on disk is
+    flushed, and all of it is forgotten: what we read from here on is what the disk has. */
+static int prepare_file (raft_log_t *self, const char *dir, size_t map_size, nexus_error_t *error)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    if (snprintf (path, sizeof path, "%s/data.mdb", dir) >= (int)sizeof path)
+        return file_error (dir, "open it", ENAMETOOLONG, error);
+    if (mkdir (dir, 0700) != 0 && errno != EEXIST)
+        return file_error (dir, "create the directory", errno, error);
+    if (stat (dir, &status) == 0 && !S_ISDIR (status.st_mode))
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "%.300s: is not a directory; name another or move it away", dir);
+    if (stat (path, &status) == 0)
+        return flush_path (path, O_RDWR, true, error);
+    return errno == ENOENT ? make_file (self, dir, map_size, path, error)
+                           : file_error (path, "look at it", errno, error);
 }
 
 raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *error)
@@ -252,10 +325,12 @@ raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *erro
         return NULL;
     }
     self->env.lock = -1;
+    self->durability = RAFT_LOG_STRICT;
     pthread_mutex_init (&self->lock, NULL);
     check_t check;
-    if (lmdb_env_open (&self->env, dir, map_size, 0, 0, error) != 0 ||
-        create_or_open (self, error) != 0 || check_all (self, &self->now, &check, error) != 0 ||
+    if (prepare_file (self, dir, map_size, error) != 0 ||
+        lmdb_env_open (&self->env, dir, map_size, 0, 0, error) != 0 ||
+        open_table (self, false, error) != 0 || check_all (self, &self->now, &check, error) != 0 ||
         check_commit (self, &self->now.state, error) != 0)
         raft_log_close (&self);
     return self;
@@ -267,6 +342,9 @@ void raft_log_close (raft_log_t **self_p)
     *self_p = NULL;
     if (!self)
         return;
+    /*  What is left was never acknowledged. */
+    if (self->env.env)
+        raft_log_sync (self, NULL);
     lmdb_env_close (&self->env);
     buffer_free (&self->now.conf);
     pthread_mutex_destroy (&self->lock);
@@ -345,6 +423,23 @@ static int change_begin (change_t *self, raft_log_t *log, nexus_error_t *error)
     return 0;
 }
 
+/*  Commits. In a pipelined log, LMDB's order is: write the pages, flush, write the meta page. So
+   the flush makes the meta page of the commit before durable, not the own one. A transaction that
+   changed nothing flushes nothing. */
+static int change_commit (change_t *self)
+{
+    raft_log_t *log = self->log;
+    MDB_envinfo info;
+    size_t number = mdb_txn_id (self->txn);
+    if (lmdb_env_commit (&log->env, self->txn, self->error) != 0)
+        return -1;
+    if (mdb_env_info (log->env.env, &info) != 0 || info.me_last_txnid != number)
+        return 0;
+    log->written++;
+    log->durable = log->durability == RAFT_LOG_STRICT ? log->written : log->written - 1;
+    return 0;
+}
+
 /*  rc: whether the changes succeeded. Commits or forgets them. */
 static int change_end (change_t *self, int rc)
 {
@@ -357,7 +452,7 @@ static int change_end (change_t *self, int rc)
             rc = refuse_lmdb (self, code, "write its state");
     }
     if (rc == 0)
-        rc = lmdb_env_commit (&log->env, self->txn, self->error);
+        rc = change_commit (self);
     else
         mdb_txn_abort (self->txn);
     if (rc == 0) {
@@ -512,6 +607,38 @@ int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t cou
     return change_end (&change, rc);
 }
 
+int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
+                             nexus_error_t *error)
+{
+    if (raft_log_sync (self, error) != 0)
+        return -1;
+    int code = mdb_env_set_flags (self->env.env, MDB_NOMETASYNC, durability == RAFT_LOG_PIPELINED);
+    if (code)
+        return lmdb_env_error (&self->env, code, "change its mode", error);
+    self->durability = durability;
+    return 0;
+}
+
+uint64_t raft_log_written (const raft_log_t *self)
+{
+    return self->written;
+}
+
+uint64_t raft_log_durable (const raft_log_t *self)
+{
+    return self->durable;
+}
+
+int raft_log_sync (raft_log_t *self, nexus_error_t *error)
+{
+    if (self->durable == self->written)
+        return 0;
+    if (lmdb_env_sync (&self->env, error) != 0)
+        return -1;
+    self->durable = self->written;
+    return 0;
+}
+
 static int drop_slice (change_t *self, uint64_t through)
 {
     raft_log_state_t *state = &self->content.state;
@@ -591,7 +718,7 @@ int raft_log_repair (raft_log_t *self, const raft_log_entry_t *entry, nexus_erro
         if (code)
             rc = refuse_lmdb (&change, code, "repair an entry");
     }
-    if (change_end (&change, rc) != 0)
+    if (change_end (&change, rc) != 0 || raft_log_sync (self, error) != 0)
         return -1;
     return check_again (self, error);
 }

@@ -3,10 +3,14 @@
     One environment with one table: key 0 is the log's state (term, vote, commit,
     where the log begins, configuration, incarnation), key N is entry N.
 
-    What is written is on disk when raft_log_write returns (strict: LMDB's two
-    flushes a commit), all of a call or nothing of it. Any failure of a commit
-    poisons the log: nobody can tell what the disk has; the node has to end, and
-    start again.
+    A write is done whole or not at all, and in one of two ways:
+    - strict: LMDB's two flushes a commit; it is on disk when raft_log_write returns;
+    - pipelined: one flush (MDB_NOMETASYNC). Then a write is on disk when the next one
+      has returned, or raft_log_sync. Whoever has more to write saves a flush each;
+      until a write is on disk, a power failure takes it back, whole.
+    Any failure of a commit or a flush poisons the log: nobody can tell what the disk
+    has; the node has to end, and start again. The next open asks the disk, not
+    the kernel's cache.
 
     Every record carries a CRC and is checked whenever it is read, and all of them
     by raft_log_open. What is found damaged is reported (raft_log_state_t.damaged)
@@ -49,6 +53,12 @@ typedef struct {
 raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *error);
 void raft_log_close (raft_log_t **self_p);
 
+typedef enum { RAFT_LOG_PIPELINED, RAFT_LOG_STRICT } raft_log_durability_t;
+
+/*  After raft_log_open a log is strict. */
+int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
+                             nexus_error_t *error);
+
 void raft_log_state (raft_log_t *self, raft_log_state_t *ret_state);
 /*  Appends the configuration's bytes as they were last written; nothing if never. */
 void raft_log_conf (raft_log_t *self, buffer_t *out);
@@ -77,6 +87,14 @@ typedef struct {
 int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t count,
                     nexus_error_t *error);
 
+/*  Writes are numbered from 1 on. The last that was done, and the last that is on disk, to stay:
+    the same in a strict log, one less at most in a pipelined one. What changes nothing
+    gets no number. For the writing thread. */
+uint64_t raft_log_written (const raft_log_t *self);
+uint64_t raft_log_durable (const raft_log_t *self);
+/*  All that was written is on disk when it returns; a flush, if it wasn't. -1 is fatal. */
+int raft_log_sync (raft_log_t *self, nexus_error_t *error);
+
 /*  Calls visit with entries from..to (both included) in order until it returns
     false or bytes_max of data have been visited (one entry is always visited).
     Stops early, and without an error, where the log ends. Returns the number visited;
@@ -96,7 +114,8 @@ enum { RAFT_LOG_COMPACT_SLICE = 2048 };
     covered by a durable snapshot. */
 int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error);
 
-/*  Puts an entry back that is damaged here and was fetched from the leader. */
+/*  Puts an entry back that is damaged here and was fetched from the leader. On disk when it
+    returns. */
 int raft_log_repair (raft_log_t *self, const raft_log_entry_t *entry, nexus_error_t *error);
 
 /*  Reads everything again, as raft_log_open does. 0, or -1 with the first damage. */

@@ -19,19 +19,30 @@ RECORD_DEFINE (log_durable, 33, 0, "A write to the Raft log is on disk.", LOG_DU
 RECORD_DEFINE (log_compact, 34, 0, "Drop old entries of the Raft log.", LOG_COMPACT)
 #undef RECORD_SELF
 
-enum { TIMER_COMPACT, TIMER_USAGE };
+enum { TIMER_COMPACT, TIMER_USAGE, TIMER_SYNC };
 enum { USAGE_MS = 1000, FULL_PERCENT = 80 };
+
+/*  log_appends, in order. */
+typedef struct {
+    message_t **items;
+    size_t count;
+    size_t capacity;
+} appends_t;
 
 typedef struct {
     raft_log_t *log;
-    message_t **waiting; /* log_appends of this turn */
-    size_t count;
-    size_t capacity;
+    appends_t waiting; /* of this turn */
+    appends_t written; /* not acknowledged yet: written, but not known to be on disk */
+    uint64_t number;   /* of the write that they are part of */
+    uint64_t last;     /* where the log ends with it */
+    uint64_t last_term;
+    bool syncing;          /* TIMER_SYNC is on its way */
     message_t *compacting; /* the request in progress, or NULL */
     bool full;
     bool failed;
     flush_times_t flushes;
     metric_t *commits;
+    metric_t *syncs;
     metric_t *entries;
     metric_t *seconds;
     metric_t *used;
@@ -67,6 +78,9 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     metrics_t *metrics = context_metrics (ctx);
     self->commits = metrics_counter (metrics, "nexus_raft_log_commits_total",
                                      "Transactions committed to the Raft log", NULL);
+    self->syncs =
+        metrics_counter (metrics, "nexus_raft_log_syncs_total",
+                         "Flushes of the Raft log because nothing more was waiting", NULL);
     self->entries = metrics_counter (metrics, "nexus_raft_log_entries_total",
                                      "Entries appended to the Raft log", NULL);
     self->seconds = metrics_histogram (metrics, "nexus_raft_log_commit_seconds",
@@ -87,13 +101,21 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     return 0;
 }
 
+static void clear (appends_t *appends)
+{
+    for (size_t i = 0; i < appends->count; i++)
+        message_release (&appends->items[i]);
+    appends->count = 0;
+}
+
 static void stop (void *state, context_t *ctx)
 {
     (void)ctx;
     actor_t *self = state;
-    for (size_t i = 0; i < self->count; i++)
-        message_release (&self->waiting[i]);
-    free (self->waiting);
+    clear (&self->waiting);
+    clear (&self->written);
+    free (self->waiting.items);
+    free (self->written.items);
     message_release (&self->compacting);
 }
 
@@ -106,16 +128,16 @@ static void fail (actor_t *self, context_t *ctx, nexus_error_t *error)
 
 /*  ---- appending --------------------------------------------------------- */
 
-static void hold (actor_t *self, const message_t *message)
+static void hold (appends_t *appends, const message_t *message)
 {
-    if (self->count == self->capacity) {
-        size_t capacity = self->capacity ? self->capacity * 2 : 64;
-        message_t **waiting = realloc (self->waiting, capacity * sizeof (message_t *));
-        assert (waiting);
-        self->waiting = waiting;
-        self->capacity = capacity;
+    if (appends->count == appends->capacity) {
+        size_t capacity = appends->capacity ? appends->capacity * 2 : 64;
+        message_t **items = realloc (appends->items, capacity * sizeof (message_t *));
+        assert (items);
+        appends->items = items;
+        appends->capacity = capacity;
     }
-    self->waiting[self->count++] = message_retain ((message_t *)message);
+    appends->items[appends->count++] = message_retain ((message_t *)message);
 }
 
 static int64_t now_ns (void)
@@ -132,20 +154,20 @@ static void note_flush (actor_t *self, int64_t begun_ns)
     metric_observe (self->seconds, (double)took_ns / 1e9);
 }
 
-static size_t count_entries (const actor_t *self)
+static size_t count_entries (const appends_t *appends)
 {
     size_t count = 0;
-    for (size_t i = 0; i < self->count; i++)
-        count += message_body (self->waiting[i], log_append)->entries.count;
+    for (size_t i = 0; i < appends->count; i++)
+        count += message_body (appends->items[i], log_append)->entries.count;
     return count;
 }
 
-/*  The waiting requests as writes; their entries in one array. */
-static void fill_writes (const actor_t *self, raft_log_write_t *writes,
+/*  Appends as writes; their entries in one array. */
+static void fill_writes (const appends_t *appends, raft_log_write_t *writes,
                          raft_log_hard_state_t *states, raft_log_entry_t *entries)
 {
-    for (size_t i = 0; i < self->count; i++) {
-        const log_append_t *append = message_body (self->waiting[i], log_append);
+    for (size_t i = 0; i < appends->count; i++) {
+        const log_append_t *append = message_body (appends->items[i], log_append);
         states[i] = (raft_log_hard_state_t){append->term, append->vote, append->commit};
         writes[i] = (raft_log_write_t){
             .snapshot_index = append->snapshot_index,
@@ -167,15 +189,16 @@ static void fill_writes (const actor_t *self, raft_log_write_t *writes,
 
 static int commit (actor_t *self, nexus_error_t *error)
 {
-    size_t count = count_entries (self);
-    raft_log_write_t *writes = calloc (self->count, sizeof *writes);
-    raft_log_hard_state_t *states = calloc (self->count, sizeof *states);
+    const appends_t *waiting = &self->waiting;
+    size_t count = count_entries (waiting);
+    raft_log_write_t *writes = calloc (waiting->count, sizeof *writes);
+    raft_log_hard_state_t *states = calloc (waiting->count, sizeof *states);
     raft_log_entry_t *entries = calloc (count + 1, sizeof *entries);
     int rc;
     if (writes && states && entries) {
-        fill_writes (self, writes, states, entries);
+        fill_writes (waiting, writes, states, entries);
         int64_t begun_ns = now_ns ();
-        rc = raft_log_write (self->log, writes, self->count, error);
+        rc = raft_log_write (self->log, writes, waiting->count, error);
         note_flush (self, begun_ns);
         metric_add (self->commits, 1);
         metric_add (self->entries, (double)count);
@@ -196,32 +219,83 @@ static void answer (context_t *ctx, const message_t *message, const log_durable_
         context_send (ctx, &message->from, &log_durable_record, durable);
 }
 
+/*  Tells those whose write is on disk by now. */
+static void acknowledge (actor_t *self, context_t *ctx)
+{
+    if (self->written.count == 0 || self->number > raft_log_durable (self->log))
+        return;
+    log_durable_t durable = {
+        .last_index = self->last,
+        .last_term = self->last_term,
+        .full = self->full,
+        .flush_us = self->flushes.last_us,
+        .flush_p50_us = self->flushes.p50_us,
+        .flush_p99_us = self->flushes.p99_us,
+    };
+    for (size_t i = 0; i < self->written.count; i++) {
+        durable.sequence = message_body (self->written.items[i], log_append)->sequence;
+        answer (ctx, self->written.items[i], &durable);
+    }
+    clear (&self->written);
+}
+
+/*  Flushes what is written, and acknowledges it. */
+static void sync_now (actor_t *self, context_t *ctx)
+{
+    nexus_error_t error = {0};
+    if (raft_log_durable (self->log) < raft_log_written (self->log)) {
+        int64_t begun_ns = now_ns ();
+        if (raft_log_sync (self->log, &error) != 0) {
+            fail (self, ctx, &error);
+            return;
+        }
+        note_flush (self, begun_ns);
+        metric_add (self->syncs, 1);
+    }
+    acknowledge (self, ctx);
+}
+
+/*  Writes what waits. What was written before is on disk then. True if it changes term or vote. */
+static bool write_waiting (actor_t *self, context_t *ctx)
+{
+    raft_log_state_t before, after;
+    nexus_error_t error = {0};
+    raft_log_state (self->log, &before);
+    if (commit (self, &error) != 0) {
+        fail (self, ctx, &error);
+        return false;
+    }
+    acknowledge (self, ctx);
+    /*  An empty write makes nothing durable: then they wait together. */
+    for (size_t i = 0; i < self->waiting.count; i++)
+        hold (&self->written, self->waiting.items[i]);
+    clear (&self->waiting);
+    raft_log_state (self->log, &after);
+    self->number = raft_log_written (self->log);
+    self->last = after.last;
+    self->last_term = after.last_term;
+    return before.hard.term != after.hard.term || before.hard.vote != after.hard.vote;
+}
+
 static void settle (void *state, context_t *ctx)
 {
     actor_t *self = state;
-    if (self->count == 0 || self->failed)
+    if (self->failed)
         return;
-    nexus_error_t error = {0};
-    if (commit (self, &error) != 0) {
-        fail (self, ctx, &error);
+    bool write = self->waiting.count > 0;
+    bool urgent = write ? write_waiting (self, ctx) : true;
+    if (self->failed)
         return;
+    if (urgent && self->written.count)
+        sync_now (self, ctx);
+    else
+        acknowledge (self, ctx);
+    /*  The turn that this timer brings sees all that has come meanwhile: nothing, and it syncs, or
+        more to write, which flushes as well. */
+    if (self->written.count && !self->syncing) {
+        self->syncing = true;
+        context_after (ctx, 0, TIMER_SYNC);
     }
-    raft_log_state_t log;
-    raft_log_state (self->log, &log);
-    for (size_t i = 0; i < self->count; i++) {
-        log_durable_t durable = {
-            .sequence = message_body (self->waiting[i], log_append)->sequence,
-            .last_index = log.last,
-            .last_term = log.last_term,
-            .full = self->full,
-            .flush_us = self->flushes.last_us,
-            .flush_p50_us = self->flushes.p50_us,
-            .flush_p99_us = self->flushes.p99_us,
-        };
-        answer (ctx, self->waiting[i], &durable);
-        message_release (&self->waiting[i]);
-    }
-    self->count = 0;
 }
 
 /*  ---- compacting -------------------------------------------------------- */
@@ -231,6 +305,7 @@ static void compact_slice (actor_t *self, context_t *ctx)
     nexus_error_t error = {0};
     uint64_t index = message_body (self->compacting, log_compact)->index;
     int64_t left = raft_log_compact (self->log, index, &error);
+    acknowledge (self, ctx);
     if (left > 0) {
         context_after (ctx, 0, TIMER_COMPACT);
         return;
@@ -250,7 +325,7 @@ static void receive (void *state, context_t *ctx, const message_t *message)
     if (self->failed)
         return;
     if (message_body (message, log_append)) {
-        hold (self, message);
+        hold (&self->waiting, message);
     } else if (message_body (message, log_compact)) {
         if (self->compacting) {
             context_reply_failure (ctx, message, NEXUS_CONFLICT,
@@ -270,8 +345,10 @@ static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
         return;
     if (data == TIMER_COMPACT)
         compact_slice (self, ctx);
-    else
+    else if (data == TIMER_USAGE)
         measure_usage (self, ctx);
+    else
+        self->syncing = false;
 }
 
 const behaviour_t raft_log_actor = {

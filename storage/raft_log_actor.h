@@ -1,9 +1,13 @@
 /*  raft_log_actor - writes the Raft log, many requests in one flush
 
     An edge: a zactor of its own, because it waits for the disk. Everything that
-    is waiting when a turn ends becomes one transaction (group commit); then each
-    request gets its log_durable, in order. Nobody learns of a write before it is
-    on disk.
+    is waiting when a turn ends becomes one transaction (group commit). When that
+    is on disk, each request gets its log_durable, in order. Nobody learns of a write
+    before it is on disk.
+
+    In a pipelined log (raft_log.h) a transaction is on disk when the next one is
+    done: under load there is one flush a transaction. If nothing waits any more, or if
+    the term or the vote changed, a flush of its own ends it at once.
 
     A write that fails makes the actor fail with the reason. There is no going on
     from there: what supervises it has to end the node.

@@ -88,7 +88,8 @@ static int open_files (master_node_t *self, nexus_error_t *error)
         cluster_root_load (&self->root, config->root, error))
         return -1;
     self->raft_log = raft_log_open (path_in (self, "log"), LOG_MAP_SIZE, error);
-    if (!self->raft_log)
+    if (!self->raft_log ||
+        raft_log_set_durability (self->raft_log, (raft_log_durability_t) config->durability, error))
         return -1;
     self->tables = tables_open (path_in (self, "ledger"), LEDGER_MAP_SIZE, ledger_table_names,
                                 LEDGER_TABLES, error);

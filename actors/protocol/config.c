@@ -3,6 +3,7 @@
 
 /* clang-format off */
 RECORD_ENUM_DEFINE (log_level_name, LOG_LEVEL_NAMES)
+RECORD_ENUM_DEFINE (durability, DURABILITY_NAMES)
 
 #define RECORD_SELF log_config_t
 RECORD_DEFINE (log_config, 0, 0, "Log.", LOG_CONFIG)

@@ -3,6 +3,7 @@
 
 #include "actors/protocol/cluster.h"
 #include "runtime/log.h"
+#include "storage/raft_log.h"
 
 /* clang-format off */
 
@@ -13,6 +14,9 @@
 #define LOG_LEVEL_NAMES(E) E (LOG_LEVEL_DEBUG, "debug") E (LOG_LEVEL_INFO, "info") E (LOG_LEVEL_WARNING, "warning") E (LOG_LEVEL_ERROR, "error")
 extern const record_choices_t log_level_name_choices; /* of log_level_t */
 RECORD_DECLARE (log_config, LOG_CONFIG)
+
+#define DURABILITY_NAMES(E) E (RAFT_LOG_PIPELINED, "pipelined") E (RAFT_LOG_STRICT, "strict")
+extern const record_choices_t durability_choices; /* of raft_log_durability_t */
 
 #define PEER_CONFIG(F) \
     F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "The master's name.") \
@@ -39,6 +43,7 @@ RECORD_DECLARE (api_config, API_CONFIG)
     F (RECORD, api, api_config, .doc = "The HTTPS API.") \
     F (UINT, heartbeat_ms, _, .def = "50", .min = 5, .max = 10000, .unit = "ms", .doc = "The leader's heartbeat.") \
     F (UINT, election_ms, _, .def = "300", .min = 20, .max = 60000, .unit = "ms", .doc = "Silence after which a master stands for election; at random up to twice that.") \
+    F (ENUM, durability, durability, .def = "pipelined", .doc = "How the log reaches the disk, safe both ways. pipelined: one flush a write under load; strict: two.") \
     F (UINT, lost_after_ms, _, .def = "3000", .min = 100, .max = 3600000, .unit = "ms", .doc = "Silence after which a worker is taken for lost; a third of it if its connection broke.") \
     F (RECORD, log, log_config, .doc = "Log.")
 RECORD_DECLARE (master_config, MASTER_CONFIG)

@@ -156,6 +156,9 @@ static inline void election_node_begin (election_nodes_t *all, unsigned index)
     if (!self->raft_log)
         fprintf (stderr, "%s\n", error.text);
     assert (self->raft_log);
+    int pipelined = raft_log_set_durability (self->raft_log, RAFT_LOG_PIPELINED, &error);
+    assert (pipelined == 0);
+    (void)pipelined;
     self->args = (election_args_t){.masters = all->keys,
                                    .masters_count = all->count,
                                    .election_ms = 300,
