@@ -200,7 +200,7 @@ static void keep_sector (int fd, const struct stat *status, const char *path, of
     }
     image_t *image = &images[images_count++];
     *image = (image_t){.device = status->st_dev, .inode = status->st_ino, .sector = sector};
-    snprintf (image->path, sizeof image->path, "%s", path);
+    snprintf (image->path, sizeof image->path, "%.255s", path);
     /*  A descriptor for writing only can't be read from. */
     char self[64];
     snprintf (self, sizeof self, "/proc/self/fd/%d", fd);
