@@ -115,6 +115,7 @@ static int s_start (void *state, context_t *ctx, const void *args, nexus_error_t
         return -1;
     s_make_metrics (self, context_metrics (ctx));
     self->read_id = context_random (ctx); /* answers to an earlier life mean nothing */
+    self->client = (context_random (ctx) >> 1) | 1;
     address_t link = address_local ("link", 0);
     if (self->args->masters_count > 1)
         context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){0});
@@ -284,10 +285,10 @@ static void s_receive (void *state, context_t *ctx, const message_t *message)
         s_on_consensus (self, ctx, message);
     else if (message_body (message, proposed) && message->flags & MESSAGE_REPLY)
         election_relayed (self, ctx, message);
-    else if (message->role != ROLE_LOCAL && message->role != ROLE_MASTER)
-        return;
     else if (message_body (message, propose))
         election_propose (self, ctx, message);
+    else if (message->role != ROLE_LOCAL && message->role != ROLE_MASTER)
+        return;
     else if (message_body (message, leadership_transfer))
         election_transfer (self, ctx, message);
     else if (message->role == ROLE_LOCAL)
@@ -441,8 +442,9 @@ static void s_settle (void *state, context_t *ctx)
     s_tell (self, ctx);
     s_measure (self);
     int64_t deadline_ms = raft_deadline_ms (self->raft);
-    if (self->reads_count && self->reads_retry_ms < deadline_ms)
-        deadline_ms = self->reads_retry_ms;
+    int64_t requests_ms = election_requests_deadline_ms (self);
+    if (requests_ms < deadline_ms)
+        deadline_ms = requests_ms;
     s_arm (self, ctx, deadline_ms);
 }
 

@@ -14,17 +14,25 @@ enum { ELECTION_SUBSCRIBERS_MAX = 16 };
 /*  Those who wait at once, at most; more are refused. */
 enum { ELECTION_WAITING_MAX = 65536 };
 
+/*  Who asks, so that it is done once (see once_t); client 0: nobody looks after that. */
+typedef struct {
+    uint64_t client, sequence, after;
+} election_asker_t;
+
 /*  A proposal in this master's log: it is decided when its index is committed. */
 typedef struct {
     uint64_t index;
     uint64_t term;
     message_t *request;
+    election_asker_t asker; /* of one that was a relay before; else client 0 */
 } election_proposal_t;
 
-/*  A request that was passed on to the leader. */
+/*  A request that was passed on to the leader. A proposal is passed on until it is known what
+    became of it: a copy may still be on its way when the leader says that nothing was done. */
 typedef struct {
-    uint64_t correlation;
-    message_t *request;
+    uint64_t correlation; /* 0: it is to be passed on again */
+    message_t *request;   /* NULL: answered */
+    election_asker_t asker; /* client 0: no proposal, it is not repeated */
 } election_relay_t;
 
 /*  A read that waits, first for its index, then for the ledger. All that come in one turn ask
@@ -51,9 +59,14 @@ typedef struct {
     election_proposal_t *proposals; /* as they came */
     size_t proposals_count;
     size_t proposals_room;
-    election_relay_t *relays;
-    size_t relays_count;
+    election_relay_t *relays; /* in the order in which they came */
+    size_t relays_first;      /* those before are answered */
+    size_t relays_count;      /* end of the array */
     size_t relays_room;
+    size_t relays_idle;       /* that are to be passed on again, at relays_retry_ms */
+    int64_t relays_retry_ms;
+    uint64_t client; /* drawn at this start */
+    uint64_t sequence;
     election_read_t *reads;
     size_t reads_count;
     size_t reads_room;
@@ -88,7 +101,9 @@ void election_applied (election_t *self, context_t *ctx, const applied_t *applie
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
                               size_t count);
 /*  Before and after the core's work of a turn: new reads are asked, and those again whose answer
-    is late; a transfer that is over is answered. */
+    is late; relays that found no leader are passed on again; a transfer that is over is answered. */
 void election_requests_check (election_t *self, context_t *ctx);
+/*  When to call that again at the latest. */
+int64_t election_requests_deadline_ms (const election_t *self);
 /*  This actor ends: nobody is left waiting for nothing. */
 void election_requests_end (election_t *self, context_t *ctx);

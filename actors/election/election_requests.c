@@ -5,6 +5,9 @@
 */
 #include "actors/election/election_private.h"
 
+#include "actors/protocol/command.h"
+#include "actors/protocol/ledger.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,91 +36,242 @@ static void s_refuse (context_t *ctx, message_t **request_p, nexus_code_t code, 
 static const char *s_no_leader = "election: no leader at the moment, nothing was done: retry";
 static const char *s_lost = "election: another leader's entry took its place, nothing was done: "
                             "retry";
+static const char *s_unknown = "election: no leader has answered in time; nobody knows (yet) "
+                               "whether it was done";
+
+static bool s_waits_too_long (election_t *self, context_t *ctx, const message_t *request)
+{
+    return request->deadline_ns &&
+           request->deadline_ns - context_now (ctx) < MS_TO_NS (self->args->heartbeat_ms);
+}
+
+/*  Sends it to the leader, or notes that it is to be sent later. */
+static void s_pass_on (election_t *self, context_t *ctx, election_relay_t *relay)
+{
+    const message_t *request = relay->request;
+    const record_key_t *leader = election_key (self, raft_soft_state (self->raft).leader);
+    if (!leader || raft_soft_state (self->raft).role == RAFT_LEADER) {
+        if (!self->relays_idle++)
+            self->relays_retry_ms = election_now_ms (ctx) + self->args->heartbeat_ms;
+        relay->correlation = 0;
+        return;
+    }
+    address_t to = address_remote (leader, "election", 0);
+    int64_t left_ms = NS_TO_MS (request->deadline_ns - context_now (ctx));
+    if (relay->asker.client) {
+        propose_t propose = *(const propose_t *)request->body;
+        propose.client = relay->asker.client;
+        propose.sequence = relay->asker.sequence;
+        propose.after = relay->asker.after;
+        relay->correlation = context_request (ctx, &to, &propose_record, &propose, left_ms);
+    } else
+        relay->correlation = context_request (ctx, &to, request->kind, request->body, left_ms);
+}
+
+/*  Takes over the caller's reference to the request. False (and it is still the caller's) if too
+    many wait. */
+static bool s_add_relay (election_t *self, context_t *ctx, message_t *request,
+                         election_asker_t asker)
+{
+    if (self->relays_first > self->relays_count / 2) {
+        self->relays_count -= self->relays_first;
+        memmove (self->relays, self->relays + self->relays_first,
+                 self->relays_count * sizeof (election_relay_t));
+        self->relays_first = 0;
+    }
+    if (!s_room (&self->relays, self->relays_count, &self->relays_room, sizeof (election_relay_t)))
+        return false;
+    election_relay_t *relay = &self->relays[self->relays_count++];
+    *relay = (election_relay_t){.request = request, .asker = asker};
+    s_pass_on (self, ctx, relay);
+    return true;
+}
+
+/*  Who asks, by the request itself or, if it doesn't say, this election in its place. */
+static election_asker_t s_asker (election_t *self, const propose_t *propose)
+{
+    if (propose->client)
+        return (election_asker_t){propose->client, propose->sequence, propose->after};
+    return (election_asker_t){self->client, ++self->sequence, self->status.applied};
+}
 
 /*  Asks the leader on behalf of the request's sender. */
 static void s_relay (election_t *self, context_t *ctx, const message_t *message)
 {
-    const record_key_t *leader = election_key (self, raft_soft_state (self->raft).leader);
-    int64_t left_ms = NS_TO_MS (message->deadline_ns - context_now (ctx));
+    const propose_t *propose = message_body (message, propose);
+    message_t *request = NULL;
     /* What was passed on once is not passed on again: masters that don't agree on who leads
        would send it round and round. */
-    if (message->role != ROLE_LOCAL)
+    if (message->role == ROLE_MASTER)
         context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
                                "election: this master doesn't lead (any more), nothing was done: "
                                "retry");
-    else if (!leader)
+    else if (!election_key (self, raft_soft_state (self->raft).leader))
         context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "%s", s_no_leader);
-    else if (!s_room (&self->relays, self->relays_count, &self->relays_room,
-                      sizeof (election_relay_t)))
-        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
-                               "election: too many requests wait, nothing was done: retry later");
-    else {
-        address_t to = address_remote (leader, "election", 0);
-        self->relays[self->relays_count++] = (election_relay_t){
-            .correlation = context_request (ctx, &to, message->kind, message->body, left_ms),
-            .request = message_retain ((message_t *)message),
-        };
-    }
+    else
+        request = message_retain ((message_t *)message);
+    if (request && !s_add_relay (self, ctx, request,
+                                 propose ? s_asker (self, propose) : (election_asker_t){0}))
+        s_refuse (ctx, &request, NEXUS_UNAVAILABLE,
+                  "election: too many requests wait, nothing was done: retry later");
+}
+
+static election_relay_t *s_find_relay (election_t *self, uint64_t correlation)
+{
+    /* Answers come mostly in the order of the questions. */
+    for (size_t i = self->relays_first; i < self->relays_count; i++)
+        if (self->relays[i].request && self->relays[i].correlation == correlation)
+            return &self->relays[i];
+    return NULL;
+}
+
+static void s_end_relay (election_t *self, election_relay_t *relay)
+{
+    message_release (&relay->request);
+    while (self->relays_first < self->relays_count && !self->relays[self->relays_first].request)
+        self->relays_first++;
 }
 
 bool election_relayed (election_t *self, context_t *ctx, const message_t *reply)
 {
-    for (size_t i = 0; i < self->relays_count; i++) {
-        if (self->relays[i].correlation != reply->correlation)
-            continue;
-        message_t *request = self->relays[i].request;
-        self->relays[i] = self->relays[--self->relays_count];
-        context_reply (ctx, request, reply->kind, reply->body);
-        message_release (&request);
+    election_relay_t *relay = s_find_relay (self, reply->correlation);
+    const failure_t *failure = message_body (reply, failure);
+    if (!relay)
+        return false;
+    if (failure && failure->code == NEXUS_UNAVAILABLE && relay->asker.client &&
+        !s_waits_too_long (self, ctx, relay->request)) {
+        if (!self->relays_idle++)
+            self->relays_retry_ms = election_now_ms (ctx) + self->args->heartbeat_ms;
+        relay->correlation = 0;
         return true;
     }
-    return false;
+    if (failure && failure->code == NEXUS_UNAVAILABLE && relay->asker.client)
+        context_reply_failure (ctx, relay->request, NEXUS_DEADLINE, "%s", s_unknown);
+    else
+        context_reply (ctx, relay->request, reply->kind, reply->body);
+    s_end_relay (self, relay);
+    return true;
 }
 
 /*  Another proposal may wait for the same index, from an earlier term that this master led: its
-    entry is gone from our log, but only what is committed there decides. */
-static void s_wait_for_commit (election_t *self, const message_t *message, uint64_t index,
-                               uint64_t term)
+    entry is gone from our log, but only what is committed there decides. Takes over the caller's
+    reference to the request. */
+static void s_wait_for_commit (election_t *self, message_t *request, election_asker_t asker,
+                               uint64_t index, uint64_t term)
 {
-    self->proposals[self->proposals_count++] = (election_proposal_t){
-        .index = index, .term = term, .request = message_retain ((message_t *)message)};
+    self->proposals[self->proposals_count++] =
+        (election_proposal_t){.index = index, .term = term, .request = request, .asker = asker};
+}
+
+static void s_free_data (void *data, void *context)
+{
+    (void)context;
+    free (data);
+}
+
+/*  The command as it stands in the log. */
+static raft_blob_t *s_blob (const propose_t *propose, election_asker_t asker)
+{
+    if (!asker.client)
+        return raft_blob_new (propose->command.data, propose->command.size);
+    buffer_t bytes = {0};
+    once_t once = {asker.client, asker.sequence, asker.after, propose->command};
+    buffer_reserve (&bytes, propose->command.size + 64);
+    command_encode (&once_record, &once, &bytes);
+    assert (!bytes.failed);
+    return raft_blob_wrap (bytes.data, bytes.size, s_free_data, NULL);
+}
+
+/*  Appends it as leader. NULL, or why not; nothing was done then. */
+static const char *s_append (election_t *self, const message_t *message, election_asker_t asker,
+                             uint64_t *index, uint64_t *term)
+{
+    if (self->log_full)
+        return "election: the leader's log is nearly full, nothing was done: free space on its "
+               "disk";
+    if (s_room (&self->proposals, self->proposals_count, &self->proposals_room,
+                sizeof (election_proposal_t)) &&
+        raft_propose (self->raft, RAFT_ENTRY_NORMAL, s_blob (message->body, asker), index, term) ==
+            RAFT_OK)
+        return NULL;
+    return self->status.transferee
+               ? "election: leadership is being handed over, nothing was done: retry"
+               : "election: too much waits for a majority's disks, nothing was done: retry later";
+}
+
+/*  Workers write the key-value store, and nothing else; what is kept for the API's callers is not
+    theirs to fill. */
+static bool s_may (const message_t *message)
+{
+    const propose_t *propose = message->body;
+    if (message->role == ROLE_LOCAL || message->role == ROLE_MASTER)
+        return true;
+    unsigned kind = (unsigned)propose->command.data[0] << 8 | propose->command.data[1];
+    bool numbered = propose->client && propose->client >> 63 == 0;
+    return message->role == ROLE_WORKER && numbered &&
+           (kind == kv_put_record.id || kind == kv_delete_record.id);
 }
 
 void election_propose (election_t *self, context_t *ctx, const message_t *message)
 {
     const propose_t *propose = message->body;
-    if (!self->raft) {
-        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "%s", s_no_leader);
-        return;
-    }
-    if (raft_soft_state (self->raft).role != RAFT_LEADER) {
-        s_relay (self, ctx, message);
-        return;
-    }
-    if (self->log_full) {
-        metric_add (self->refused_metric, 1);
-        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
-                               "election: the leader's log is nearly full, nothing was done: free "
-                               "space on its disk");
-        return;
-    }
     uint64_t index, term;
-    raft_blob_t *blob = raft_blob_new (propose->command.data, propose->command.size);
-    if (!s_room (&self->proposals, self->proposals_count, &self->proposals_room,
-                 sizeof (election_proposal_t))) {
-        raft_blob_release (blob);
-    } else if (raft_propose (self->raft, RAFT_ENTRY_NORMAL, blob, &index, &term) == RAFT_OK) {
-        s_wait_for_commit (self, message, index, term);
+    if (!s_may (message))
+        context_reply_failure (ctx, message, NEXUS_DENIED,
+                               "election: a worker may propose kv_put and kv_delete, with a client "
+                               "and a sequence");
+    else if (!self->raft)
+        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "%s", s_no_leader);
+    else if (raft_soft_state (self->raft).role != RAFT_LEADER)
+        s_relay (self, ctx, message);
+    else {
+        election_asker_t asker = {propose->client, propose->sequence, propose->after};
+        const char *refusal = s_append (self, message, asker, &index, &term);
+        if (refusal) {
+            metric_add (self->refused_metric, 1);
+            context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "%s", refusal);
+            return;
+        }
+        s_wait_for_commit (self, message_retain ((message_t *)message), (election_asker_t){0},
+                           index, term);
         metric_add (self->proposals_metric, 1);
-        return;
     }
-    metric_add (self->refused_metric, 1);
-    context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
-                           self->status.transferee
-                               ? "election: leadership is being handed over, nothing was done: "
-                                 "retry"
-                               : "election: too much waits for a majority's disks, nothing was "
-                                 "done: retry later");
+}
+
+/*  A relay is passed on again; by now this master may lead itself. */
+static void s_relay_again (election_t *self, context_t *ctx, election_relay_t *relay)
+{
+    uint64_t index, term;
+    assert (relay->asker.client);
+    if (s_waits_too_long (self, ctx, relay->request)) {
+        context_reply_failure (ctx, relay->request, NEXUS_DEADLINE, "%s", s_unknown);
+        s_end_relay (self, relay);
+    } else if (raft_soft_state (self->raft).role == RAFT_LEADER &&
+               !s_append (self, relay->request, relay->asker, &index, &term)) {
+        s_wait_for_commit (self, message_retain (relay->request), relay->asker, index, term);
+        s_end_relay (self, relay);
+    } else
+        s_pass_on (self, ctx, relay);
+}
+
+static void s_relays_check (election_t *self, context_t *ctx)
+{
+    if (!self->relays_idle || election_now_ms (ctx) < self->relays_retry_ms)
+        return;
+    self->relays_idle = 0;
+    for (size_t i = self->relays_first; i < self->relays_count; i++)
+        if (self->relays[i].request && !self->relays[i].correlation)
+            s_relay_again (self, ctx, &self->relays[i]);
+}
+
+/*  Its entry lost its place to another leader's. Copies of what was a relay may still be on their
+    way: it goes on as one. */
+static void s_lose (election_t *self, context_t *ctx, election_proposal_t *proposal)
+{
+    if (!proposal->asker.client)
+        s_refuse (ctx, &proposal->request, NEXUS_UNAVAILABLE, s_lost);
+    else if (!s_add_relay (self, ctx, proposal->request, proposal->asker))
+        s_refuse (ctx, &proposal->request, NEXUS_DEADLINE, s_unknown);
 }
 
 void election_committed (election_t *self, context_t *ctx, const raft_entry_t *entries,
@@ -131,7 +285,7 @@ void election_committed (election_t *self, context_t *ctx, const raft_entry_t *e
         bool decided =
             proposal->index >= entries[0].index && proposal->index <= entries[count - 1].index;
         if (decided && entries[proposal->index - entries[0].index].term != proposal->term)
-            s_refuse (ctx, &proposal->request, NEXUS_UNAVAILABLE, s_lost);
+            s_lose (self, ctx, proposal);
         else
             self->proposals[kept++] = *proposal;
     }
@@ -330,7 +484,16 @@ static void s_transfer_check (election_t *self, context_t *ctx)
 void election_requests_check (election_t *self, context_t *ctx)
 {
     s_reads_check (self, ctx);
+    s_relays_check (self, ctx);
     s_transfer_check (self, ctx);
+}
+
+int64_t election_requests_deadline_ms (const election_t *self)
+{
+    int64_t deadline_ms = self->reads_count ? self->reads_retry_ms : INT64_MAX;
+    if (self->relays_idle && self->relays_retry_ms < deadline_ms)
+        deadline_ms = self->relays_retry_ms;
+    return deadline_ms;
 }
 
 void election_requests_end (election_t *self, context_t *ctx)
@@ -339,8 +502,9 @@ void election_requests_end (election_t *self, context_t *ctx)
                                        "was done";
     while (self->proposals_count)
         s_refuse (ctx, &self->proposals[--self->proposals_count].request, NEXUS_DEADLINE, unknown);
-    while (self->relays_count)
-        s_refuse (ctx, &self->relays[--self->relays_count].request, NEXUS_DEADLINE, unknown);
+    for (; self->relays_first < self->relays_count; self->relays_first++)
+        if (self->relays[self->relays_first].request)
+            s_refuse (ctx, &self->relays[self->relays_first].request, NEXUS_DEADLINE, unknown);
     while (self->reads_count)
         s_refuse (ctx, &self->reads[--self->reads_count].request, NEXUS_UNAVAILABLE,
                   "election: this master stops");

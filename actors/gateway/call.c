@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,16 +118,65 @@ void call_ask (call_t *call, const address_t *to, const record_t *kind, const vo
         pending->correlation = context_request (call->ctx, to, kind, body, timeout_ms);
 }
 
+/*  Who asks is the caller's key, with all that makes the request what it is: the same key on
+   another request is another request. False, and the call is answered: the headers are wrong. */
+static bool read_once (call_t *call, once_t *once)
+{
+    const char *key = call_header (call, "idempotency-key");
+    const char *after = call_header (call, "x-nexus-after");
+    const http_request_t *request = call->request;
+    if (strlen (key) > 200) {
+        call_fail (call, NEXUS_INVALID, "the Idempotency-Key has %zu bytes; 200 are allowed",
+                   strlen (key));
+        return false;
+    }
+    if (strlen (after) > 18 || after[strspn (after, "0123456789")]) {
+        call_fail (call, NEXUS_INVALID,
+                   "X-Nexus-After is \"%.60s\", not the X-Nexus-Index of an "
+                   "earlier answer",
+                   after);
+        return false;
+    }
+    if (!*key)
+        return true;
+    uint8_t hash[16];
+    crypto_generichash_state state;
+    const char *texts[] = {key, request->user, request->method, request->path};
+    crypto_generichash_init (&state, NULL, 0, sizeof (hash));
+    for (size_t i = 0; i < sizeof (texts) / sizeof (texts[0]); i++)
+        crypto_generichash_update (&state, (const uint8_t *)texts[i], strlen (texts[i]) + 1);
+    for (size_t i = 0; i < request->query.count; i++) {
+        const record_pair_t *pair = &request->query.items[i];
+        crypto_generichash_update (&state, (const uint8_t *)pair->key, strlen (pair->key) + 1);
+        crypto_generichash_update (&state, (const uint8_t *)pair->value, strlen (pair->value) + 1);
+    }
+    crypto_generichash_update (&state, request->body.data, request->body.size);
+    crypto_generichash_final (&state, hash, sizeof (hash));
+    for (size_t i = 0; i < 8; i++) {
+        once->client = once->client << 8 | hash[i];
+        once->sequence = once->sequence << 8 | hash[8 + i];
+    }
+    once->client |= UINT64_C (1) << 63;
+    once->after = *after ? strtoull (after, NULL, 10) : ledger_number (call->txn, LEDGER_APPLIED);
+    return true;
+}
+
 void call_propose (call_t *call, const record_t *kind, const void *command, call_next_t *next)
 {
-    buffer_t bytes = {.limit = 1 << 20};
+    buffer_t bytes = {.limit = COMMAND_MAX};
+    once_t once = {0};
+    if (!read_once (call, &once))
+        return;
     command_encode (kind, command, &bytes);
     if (bytes.failed) {
         call_problem (call, 413, "exhausted",
                       "the command exceeds 1 MiB: make the document smaller");
     } else {
         gateway_pending_t *pending = gateway_keep (call, next);
-        propose_t propose = {.command = {bytes.data, bytes.size}};
+        propose_t propose = {.command = {bytes.data, bytes.size},
+                             .client = once.client,
+                             .sequence = once.sequence,
+                             .after = once.after};
         address_t to = address_local ("election", 0);
         if (pending) {
             pending->index = UINT64_MAX; /* wait for the ledger, once the index is known */

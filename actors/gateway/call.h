@@ -71,5 +71,6 @@ void call_ask (call_t *call, const address_t *to, const record_t *kind, const vo
 
 /*  Puts a command into the log; next is called (reply NULL, call->value set) once
     this master's own ledger has it, so that a client reads its own writes. If the
-    command fails, the call is answered and next is not called. */
+    command fails, the call is answered and next is not called. With an Idempotency-Key it is
+    applied at most once, however often and wherever the request is repeated. */
 void call_propose (call_t *call, const record_t *kind, const void *command, call_next_t *next);

@@ -40,7 +40,6 @@ static void submitted (call_t *call, const message_t *reply)
 void handle_job_submit (call_t *call)
 {
     const job_spec_t *spec = call->body;
-    const char *key = call_header (call, "idempotency-key");
     if (job_spec_check (spec, &call->arena, &call->faults)) {
         if (call_body_is_yaml (call))
             record_faults_lines (&call->faults, (const char *)call->request->body.data,
@@ -50,13 +49,7 @@ void handle_job_submit (call_t *call)
                       call->faults.items[0].message);
         return;
     }
-    if (strlen (key) > 200) {
-        call_fail (call, NEXUS_INVALID, "the Idempotency-Key has %zu bytes; 200 are allowed",
-                   strlen (key));
-        return;
-    }
-    submit_job_t command = {
-        .spec = *spec, .idempotency_key = key, .time_ms = context_wall_ms (call->ctx)};
+    submit_job_t command = {.spec = *spec, .time_ms = context_wall_ms (call->ctx)};
     call_propose (call, &submit_job_record, &command, submitted);
 }
 

@@ -228,6 +228,8 @@ static enum MHD_Result look_at_headers (request_t *request, const char *method, 
     keep_header (request, "content-type");
     keep_header (request, "accept");
     keep_header (request, "idempotency-key");
+    keep_header (request, "x-nexus-after");
+    keep_header (request, "if-match");
     request->state = REQUEST_BODY;
     return MHD_YES;
 }

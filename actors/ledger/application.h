@@ -18,7 +18,8 @@ typedef struct {
     arena_t arena;   /* of the command */
     arena_t scratch; /* of the job in hand: emptied by each application_load */
     uint64_t *changed;
-    char *value; /* LEDGER_VALUE_MAX bytes */
+    uint64_t index; /* of the log */
+    char *value;    /* LEDGER_VALUE_MAX bytes */
     bool fatal;
     nexus_error_t *error;
 } application_t;
@@ -90,3 +91,5 @@ int apply_set_worker (application_t *self, const void *body);
 int apply_remove_worker (application_t *self, const void *body);
 int apply_set_master (application_t *self, const void *body);
 int apply_add_token (application_t *self, const void *body);
+int apply_kv_put (application_t *self, const void *body);
+int apply_kv_delete (application_t *self, const void *body);

@@ -10,12 +10,6 @@ int apply_submit_job (application_t *self, const void *body)
 {
     const submit_job_t *command = body;
     record_faults_t faults = {.count = 0};
-    ledger_key_t again = ledger_key_text (command->idempotency_key);
-    slice_t known;
-    if (again.size && tables_get (self->txn, LEDGER_IDEMPOTENCY, ledger_slice (&again), &known)) {
-        snprintf (self->value, LEDGER_VALUE_MAX, "%.*s", (int)known.size, (const char *)known.data);
-        return 0;
-    }
     if (job_spec_check (&command->spec, &self->arena, &faults))
         return nexus_error_set (self->error, NEXUS_INVALID, "%s",
                                 record_faults_text (&faults, "job", &self->arena));
@@ -47,8 +41,6 @@ int apply_submit_job (application_t *self, const void *body)
         application_put_shard (self, &state.shards[i]);
     }
     application_put_number (self, ledger_key_text ("jobs"), number);
-    if (again.size)
-        application_put_bytes (self, LEDGER_IDEMPOTENCY, again, SLICE (state.job.id));
     snprintf (self->value, LEDGER_VALUE_MAX, "%s", state.job.id);
     application_settle (self, &state, command->time_ms);
     return 0;

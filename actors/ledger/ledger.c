@@ -2,6 +2,7 @@
 #include "actors/ledger/ledger.h"
 
 #include "actors/ledger/apply.h"
+#include "actors/ledger/reads.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,10 @@ enum { SUBSCRIBERS_MAX = 16 };
 
 typedef struct {
     tables_t *tables;
+    requests_t *requests;
     uint64_t applied;
     uint64_t changed; /* tables written since the subscribers were last told */
+    ledger_reads_t reads;
     address_t subscribers[SUBSCRIBERS_MAX];
     size_t subscriber_count;
     const message_t **waiting; /* apply messages of this turn */
@@ -27,7 +30,13 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     if (!txn)
         return -1;
     self->applied = ledger_number (txn, LEDGER_APPLIED);
+    self->requests = requests_new (context_random (ctx));
+    int rc = requests_load (self->requests, txn, error);
     tables_abort (&txn);
+    if (rc) {
+        requests_destroy (&self->requests);
+        return -1;
+    }
     self->applied_metric = metrics_gauge (context_metrics (ctx), "nexus_ledger_applied_index",
                                           "Log index up to which commands are applied.", NULL);
     self->refused_metric = metrics_counter (context_metrics (ctx), "nexus_ledger_refused_total",
@@ -61,9 +70,13 @@ static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
 static void receive (void *state, context_t *ctx, const message_t *message)
 {
     ledger_t *self = state;
-    if (message->role != ROLE_LOCAL)
+    if (message_body (message, kv_get))
+        ledger_reads_take (&self->reads, ctx, message);
+    else if (message->role != ROLE_LOCAL)
         return;
-    if (message_body (message, ledger_subscribe))
+    else if (message->flags & MESSAGE_REPLY)
+        ledger_reads_confirmed (&self->reads, ctx, self->tables, message);
+    else if (message_body (message, ledger_subscribe))
         subscribe (self, ctx, message);
     else if (message_body (message, apply)) {
         if (self->waiting_count == self->waiting_room) {
@@ -92,6 +105,8 @@ static void apply_entries (ledger_t *self, tables_txn_t *txn, const apply_t *bat
                            nexus_error_t *error)
 {
     char value[LEDGER_VALUE_MAX];
+    ledger_writer_t writer = {.txn = txn, .requests = self->requests};
+    uint64_t term = 0;
     for (size_t i = 0; i < batch->entries.count && !*fatal; i++) {
         const apply_entry_t *entry = &batch->entries.items[i];
         if (entry->index <= self->applied)
@@ -107,26 +122,27 @@ static void apply_entries (ledger_t *self, tables_txn_t *txn, const apply_t *bat
         *result = (apply_result_t){.index = entry->index, .text = ""};
         nexus_error_t refusal = {NEXUS_OK, ""};
         if (entry->command.size &&
-            ledger_apply (txn, (slice_t){entry->command.data, entry->command.size}, value,
-                          &self->changed, fatal, &refusal)) {
+            ledger_apply (&writer, entry->index,
+                          (slice_t){entry->command.data, entry->command.size}, value, &refusal)) {
             metric_add (self->refused_metric, 1);
             result->code = (uint64_t)refusal.code;
             result->text = arena_strdup (arena, refusal.text);
+            *fatal = writer.fatal;
             if (*fatal)
                 *error = refusal;
         } else if (entry->command.size)
             result->text = arena_strdup (arena, value);
         self->applied = entry->index;
-        put_position (txn, LEDGER_APPLIED_TERM, entry->term, fatal, error);
+        term = entry->term;
     }
+    self->changed |= writer.changed;
+    if (term)
+        put_position (txn, LEDGER_APPLIED_TERM, term, fatal, error);
 }
 
 /*  All that waits becomes one transaction; then everybody is told. */
-static void settle (void *state, context_t *ctx)
+static void apply_waiting (ledger_t *self, context_t *ctx)
 {
-    ledger_t *self = state;
-    if (!self->waiting_count)
-        return;
     nexus_error_t error = {NEXUS_OK, ""};
     arena_t arena;
     arena_init (&arena, 0, NULL, 0);
@@ -144,6 +160,8 @@ static void settle (void *state, context_t *ctx)
                            &fatal, &error);
         if (!fatal)
             put_position (txn, LEDGER_APPLIED, self->applied, &fatal, &error);
+        if (!fatal)
+            fatal = requests_flush (self->requests, txn, &error) != 0;
         if (fatal && txn)
             tables_abort (&txn);
         else if (!fatal)
@@ -167,13 +185,22 @@ static void settle (void *state, context_t *ctx)
         context_fail (ctx, &error); /* a ledger that can't be written ends the node */
 }
 
+static void settle (void *state, context_t *ctx)
+{
+    ledger_t *self = state;
+    if (self->waiting_count)
+        apply_waiting (self, ctx);
+    ledger_reads_settle (&self->reads, ctx, self->tables);
+}
+
 static void stop (void *state, context_t *ctx)
 {
     ledger_t *self = state;
-    (void)ctx;
     for (size_t i = 0; i < self->waiting_count; i++)
         message_release ((message_t **)&self->waiting[i]);
     free (self->waiting);
+    ledger_reads_end (&self->reads, ctx);
+    requests_destroy (&self->requests);
 }
 
 const behaviour_t ledger_behaviour = {

@@ -2,7 +2,10 @@
 
     Takes committed entries from the election (apply), applies them to the
     tables in one transaction a turn, answers with the results, and tells its
-    subscribers what changed. An apply without entries asks how far it is. */
+    subscribers what changed. An apply without entries asks how far it is.
+
+    Answers kv_get, also of other masters and of workers: the reads of a turn wait
+    together for one read_barrier of the election (reads.h). */
 #pragma once
 
 #include "actors/protocol/ledger.h"

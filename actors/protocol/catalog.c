@@ -19,8 +19,10 @@ static const catalog_entry_t entries[] = {
     { &done_record, MASTER | WORKER },
     { &chunk_push_record, TASK },
     { &chunk_result_record, WORKER },
-    { &propose_record, MASTER },
+    { &propose_record, MASTER | WORKER },
     { &proposed_record, MASTER },
+    { &kv_get_record, MASTER | WORKER },
+    { &kv_got_record, MASTER },
     { &enrol_record, JOINER },
     { &enrolled_record, MASTER },
     { &heartbeat_record, WORKER },
@@ -44,7 +46,8 @@ static const catalog_entry_t command_entries[] = {
     { &submit_job_record, 0 },  { &end_job_record, 0 },      { &place_job_record, 0 },
     { &explain_job_record, 0 }, { &update_tasks_record, 0 }, { &add_metrics_record, 0 },
     { &add_worker_record, 0 },  { &set_worker_record, 0 },   { &remove_worker_record, 0 },
-    { &set_master_record, 0 },  { &add_token_record, 0 },
+    { &set_master_record, 0 },  { &add_token_record, 0 },    { &kv_put_record, 0 },
+    { &kv_delete_record, 0 },   { &once_record, 0 },
 };
 
 const catalog_t command_catalog = { command_entries,

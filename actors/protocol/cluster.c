@@ -15,6 +15,9 @@ RECORD_DEFINE (master, 0, 0, "A master, as the ledger keeps it.", MASTER)
 #define RECORD_SELF token_t
 RECORD_DEFINE (token, 0, 0, "A join token, as the ledger keeps it.", TOKEN)
 #undef RECORD_SELF
+#define RECORD_SELF kv_entry_t
+RECORD_DEFINE (kv_entry, 0, 0, "An entry of the key-value store.", KV_ENTRY)
+#undef RECORD_SELF
 #define RECORD_SELF propose_t
 RECORD_DEFINE (propose, 80, 0, "A command for the log.", PROPOSE)
 #undef RECORD_SELF
@@ -44,6 +47,12 @@ RECORD_DEFINE (ledger_subscribe, 86, 0, "Tell me when the ledger changes.", LEDG
 #undef RECORD_SELF
 #define RECORD_SELF ledger_changed_t
 RECORD_DEFINE (ledger_changed, 87, 0, "The ledger has changed.", LEDGER_CHANGED)
+#undef RECORD_SELF
+#define RECORD_SELF kv_get_t
+RECORD_DEFINE (kv_get, 88, 0, "Read the key-value store.", KV_GET)
+#undef RECORD_SELF
+#define RECORD_SELF kv_got_t
+RECORD_DEFINE (kv_got, 89, 0, "What the key-value store holds.", KV_GOT)
 #undef RECORD_SELF
 #define RECORD_SELF enrol_t
 RECORD_DEFINE (enrol, 90, 0, "A node asks to join.", ENROL)

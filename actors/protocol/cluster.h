@@ -49,14 +49,51 @@ RECORD_DECLARE (master, MASTER)
     F (INT, not_after_ms, _, .unit = "ms since 1970", .doc = "When it ends.")
 RECORD_DECLARE (token, TOKEN)
 
+/*  ---- the key-value store --------------------------------------------------- */
+
+#define KV_ENTRY(F) \
+    F (STRING, key, _, .flags = RECORD_COLUMN, .min = 1, .max = 400, .doc = "Key.") \
+    F (BYTES, value, _, .max = 65536, .doc = "Value.") \
+    F (UINT, version, _, .flags = RECORD_COLUMN, .doc = "Log index of the last write.") \
+    F (UINT, created, _, .flags = RECORD_COLUMN, .doc = "Log index of the first write since it was not there.")
+RECORD_DECLARE (kv_entry, KV_ENTRY)
+
+/*  To "ledger" on any master, as a request from an actor there, another master or a
+    worker. Unless stale, the answer shows every write that was done before the
+    request was sent, whichever master is asked; stale, it shows what that master
+    has. The reply is a kv_got, or a failure (NEXUS_UNAVAILABLE, NEXUS_DEADLINE: no
+    majority in reach). */
+#define KV_GET(F) \
+    F (STRING, key, _, .max = 400, .doc = "Key; with prefix, what the keys begin with.") \
+    F (BOOL, stale, _, .doc = "Answer at once from what this master has.") \
+    F (BOOL, prefix, _, .doc = "List entries instead.") \
+    F (STRING, after, _, .max = 400, .doc = "With prefix: only keys behind this one.") \
+    F (UINT, limit, _, .max = 1000, .doc = "With prefix: how many entries at most; 0: 1,000. 512 KiB of values end a list too.")
+RECORD_DECLARE (kv_get, KV_GET)
+#define KV_GOT(F) \
+    F (UINT, index, _, .doc = "Log index up to which it shows everything.") \
+    F (BOOL, found, _, .doc = "There is such an entry (with prefix: one at least).") \
+    F (BYTES, value, _, .max = 65536, .doc = "Its value.") \
+    F (UINT, version, _, .doc = "Its version; 0: there is none.") \
+    F (RECORDS, entries, kv_entry, .max = 1000, .doc = "With prefix: by key.") \
+    F (BOOL, more, _, .doc = "With prefix: there are further ones, behind the last.")
+RECORD_DECLARE (kv_got, KV_GOT)
+
 /*  ---- consensus, seen from the other actors of a master -------------------- */
 
 /*  To "election" on any master, as a request: append this command to the log.
     The reply is a proposed record, once a majority has it on disk and the
     ledger has applied it, or a failure: the command's own (applied, but refused),
-    or NEXUS_UNAVAILABLE (no leader: not appended) or NEXUS_DEADLINE (unknown). */
+    or NEXUS_UNAVAILABLE (no leader: not appended) or NEXUS_DEADLINE (unknown).
+
+    With a client it is applied at most once: a repeated request (the same client and
+    sequence, on whichever master) is answered with the first one's result. Workers
+    may propose kv_put and kv_delete, with a client. */
 #define PROPOSE(F) \
-    F (BYTES, command, _, .min = 2, .max = 1048576, .doc = "See command.h.")
+    F (BYTES, command, _, .min = 2, .max = 1048512, .doc = "See command.h.") \
+    F (UINT, client, _, .since = 1, .doc = "Who asks, a number drawn at random; 0: repeating it may apply it again.") \
+    F (UINT, sequence, _, .since = 1, .doc = "Which of its requests: never used for another one.") \
+    F (UINT, after, _, .since = 1, .doc = "An applied index that the sender knew when it first sent this request: too old a one is refused as a conflict, since nobody can tell any more whether it was done.")
 RECORD_DECLARE (propose, PROPOSE)
 
 #define PROPOSED(F) \

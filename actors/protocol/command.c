@@ -38,4 +38,13 @@ RECORD_DEFINE (set_master, 209, 0, "Record a master.", SET_MASTER)
 #define RECORD_SELF add_token_t
 RECORD_DEFINE (add_token, 210, 0, "Record a join token.", ADD_TOKEN)
 #undef RECORD_SELF
+#define RECORD_SELF kv_put_t
+RECORD_DEFINE (kv_put, 211, 0, "Write an entry of the key-value store.", KV_PUT)
+#undef RECORD_SELF
+#define RECORD_SELF kv_delete_t
+RECORD_DEFINE (kv_delete, 212, 0, "Delete an entry of the key-value store.", KV_DELETE)
+#undef RECORD_SELF
+#define RECORD_SELF once_t
+RECORD_DEFINE (once, 219, 0, "A command that is applied at most once.", ONCE)
+#undef RECORD_SELF
 /* clang-format on */

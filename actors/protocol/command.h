@@ -4,6 +4,9 @@
     the record's wire form. Applying one is a pure function of the tables and the
     command; whatever depends on clocks or chance is in the command, put there
     by the leader. Ids: 200-219.
+
+    A command that comes in a `once` is applied at most once, however often its
+    sender, a relay or the network repeats it: see actors/ledger/requests.h.
 */
 #pragma once
 
@@ -13,7 +16,6 @@
 
 #define SUBMIT_JOB(F) \
     F (RECORD, spec, job_spec, .doc = "The job.") \
-    F (STRING, idempotency_key, _, .max = 200, .doc = "A repeated submission with the same key yields the same job; empty: none.") \
     F (INT, time_ms, _, .doc = "When.")
 RECORD_DECLARE (submit_job, SUBMIT_JOB) /* yields the job's id */
 
@@ -81,5 +83,30 @@ RECORD_DECLARE (set_master, SET_MASTER)
 
 #define ADD_TOKEN(F) F (RECORD, token, token, .doc = "A join token.")
 RECORD_DECLARE (add_token, ADD_TOKEN)
+
+/*  Both yield a version as text: a put that of the entry (the log index of this very command), a
+    delete that of what it deleted ("0": nothing was there). */
+#define KV_PUT(F) \
+    F (STRING, key, _, .min = 1, .max = 400, .doc = "Key.") \
+    F (BYTES, value, _, .max = 65536, .doc = "Value.") \
+    F (BOOL, compare, _, .doc = "Only if the entry has this version.") \
+    F (UINT, version, _, .doc = "With compare: what must be there, or the command is refused as a conflict; 0: nothing.")
+RECORD_DECLARE (kv_put, KV_PUT)
+
+#define KV_DELETE(F) \
+    F (STRING, key, _, .min = 1, .max = 400, .doc = "Key.") \
+    F (BOOL, compare, _, .doc = "Only if the entry has this version.") \
+    F (UINT, version, _, .doc = "With compare: what must be there, or the command is refused as a conflict; 0: nothing.")
+RECORD_DECLARE (kv_delete, KV_DELETE)
+
+#define ONCE(F) \
+    F (UINT, client, _, .doc = "Who asks: a number drawn at random, or the hash of a caller's key (then its highest bit is 1).") \
+    F (UINT, sequence, _, .doc = "Which of its requests: never used for another one.") \
+    F (UINT, after, _, .doc = "An applied index that the sender knew when it first sent the request.") \
+    F (BYTES, command, _, .min = 2, .max = 1048512, .doc = "The command: kind and record.")
+RECORD_DECLARE (once, ONCE)
+
+/*  Of a command, so that an entry of the log holds it in its `once`, too. */
+enum { COMMAND_MAX = 1048512 };
 
 /* clang-format on */

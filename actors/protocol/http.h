@@ -22,7 +22,7 @@ RECORD_ENUM (api_role, API_ROLES)
     F (STRING, method, _, .min = 1, .max = 16, .doc = "GET, POST ...") \
     F (STRING, path, _, .min = 1, .max = 1024, .doc = "Percent-decoded, without the query.") \
     F (MAP, query, _, .max = 32, .doc = "Percent-decoded.") \
-    F (MAP, headers, _, .max = 8, .doc = "Those that matter, with lower-case names: accept, content-type, idempotency-key.") \
+    F (MAP, headers, _, .max = 8, .doc = "Those that matter, with lower-case names: accept, content-type, idempotency-key, if-match, x-nexus-after.") \
     F (BYTES, body, _, .max = 1048576, .doc = "Content.") \
     F (STRING, peer, _, .max = 64, .doc = "Who asks: address and port.") \
     F (STRING, user, _, .max = 63, .doc = "Name of the token; empty: none.") \

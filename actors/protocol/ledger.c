@@ -17,15 +17,16 @@ static const struct {
     [LEDGER_TASKS] = { "tasks", &task_record },
     [LEDGER_SHARDS] = { "shards", &shard_record },
     [LEDGER_METRICS] = { "metrics", &metric_point_record },
-    [LEDGER_IDEMPOTENCY] = { "idempotency", NULL },
+    [LEDGER_KV] = { "kv", &kv_entry_record },
+    [LEDGER_REQUESTS] = { "requests", NULL },
     [LEDGER_ACTIVE] = { "active", NULL },
     [LEDGER_HELD] = { "held", NULL },
 };
 
 const char *const ledger_table_names[LEDGER_TABLES] = {
     "meta", "masters", "workers", "names",   "tokens",
-    "jobs", "tasks",   "shards",  "metrics", "idempotency",
-    "active", "held",
+    "jobs", "tasks",   "shards",  "metrics", "kv",
+    "requests", "active", "held",
 };
 
 const record_t *ledger_table_record (ledger_table_t table)
@@ -234,10 +235,19 @@ void command_encode (const record_t *kind, const void *value, buffer_t *out)
 
 uint64_t command_propose (context_t *ctx, const record_t *kind, const void *value)
 {
+    return command_propose_once (ctx, kind, value, &(once_t){ 0 });
+}
+
+uint64_t command_propose_once (context_t *ctx, const record_t *kind, const void *value,
+                               const once_t *once)
+{
     enum { TIMEOUT_MS = 5000 };
     buffer_t bytes = { 0 };
     command_encode (kind, value, &bytes);
-    propose_t request = { .command = { bytes.data, bytes.size } };
+    propose_t request = { .command = { bytes.data, bytes.size },
+                          .client = once->client,
+                          .sequence = once->sequence,
+                          .after = once->after };
     address_t election = address_local ("election", 0);
     uint64_t id = context_request (ctx, &election, &propose_record, &request, TIMEOUT_MS);
     buffer_free (&bytes);

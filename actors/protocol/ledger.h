@@ -14,7 +14,8 @@
         tasks        job id, 0, rank (4 bytes)      task
         shards       job id, 0, index (4 bytes)     shard
         metrics      job id, 0, name, 0, step (8)   metric_point
-        idempotency  the caller's key               job id
+        kv           key                            kv_entry
+        requests     0 or 1, row number (8)         what was done for whom: actors/ledger/requests.h
         active       job id                         nothing
         held         worker's key, job id, 0,       resources (of a rank)
                      0 or 1, number (4)             or nothing (1: of a shard)
@@ -38,7 +39,8 @@ typedef enum {
     LEDGER_TASKS,
     LEDGER_SHARDS,
     LEDGER_METRICS,
-    LEDGER_IDEMPOTENCY,
+    LEDGER_KV,
+    LEDGER_REQUESTS,
     LEDGER_ACTIVE,
     LEDGER_HELD,
     LEDGER_TABLES
@@ -52,11 +54,11 @@ const record_t *ledger_table_record (ledger_table_t table);
 
 /*  A key of any table, built by the functions below. */
 typedef struct {
-    uint8_t bytes[256];
+    uint8_t bytes[400];
     size_t size;
 } ledger_key_t;
 
-ledger_key_t ledger_key_text (const char *text);              /* jobs, names, meta, idempotency */
+ledger_key_t ledger_key_text (const char *text);              /* jobs, names, meta, kv */
 ledger_key_t ledger_key_node (const record_key_t *node);      /* masters, workers, tokens */
 ledger_key_t ledger_key_number (const char *job, uint64_t n); /* tasks, shards */
 ledger_key_t ledger_key_metric (const char *job, const char *name, uint64_t step);
@@ -96,6 +98,10 @@ uint64_t ledger_number (tables_txn_t *txn, const char *name);
 /*  Log index up to which commands are applied. */
 #define LEDGER_APPLIED "applied"
 #define LEDGER_APPLIED_TERM "applied_term"
+/*  Bytes of keys and values in kv, and their limit: what clients write there must not fill the
+    disks of the masters. */
+#define LEDGER_KV_BYTES     "kv_bytes"
+#define LEDGER_KV_BYTES_MAX (UINT64_C (1) << 30)
 
 /*  A command as it stands in the log: appends kind and record. */
 void command_encode (const record_t *kind, const void *value, buffer_t *out);
@@ -103,3 +109,6 @@ void command_encode (const record_t *kind, const void *value, buffer_t *out);
 /*  Asks this master's election to append a command. The reply with the returned
     correlation is a proposed or a failure (NEXUS_DEADLINE after 5 seconds). */
 uint64_t command_propose (context_t *ctx, const record_t *kind, const void *value);
+/*  The same for a request that may be repeated; of once, command means nothing. */
+uint64_t command_propose_once (context_t *ctx, const record_t *kind, const void *value,
+                               const once_t *once);

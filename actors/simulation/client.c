@@ -42,10 +42,8 @@ static uint64_t add_worker (simulation_t *simulation, context_t *ctx, unsigned n
 static uint64_t submit_job (simulation_t *simulation, context_t *ctx, unsigned number)
 {
     const simulation_job_t *job = &simulation->jobs[number];
-    char key[32];
     const char *command_line[] = {"true"};
-    submit_job_t command = {.idempotency_key = key, .time_ms = context_wall_ms (ctx)};
-    snprintf (key, sizeof key, "key-%u", number);
+    submit_job_t command = {.time_ms = context_wall_ms (ctx)};
     record_init (&job_spec_record, &command.spec);
     command.spec.name = "job";
     command.spec.command = (record_strings_t){command_line, 1};
@@ -54,7 +52,9 @@ static uint64_t submit_job (simulation_t *simulation, context_t *ctx, unsigned n
     command.spec.restart.delay_ms = 100;
     command.spec.stop.grace_ms = 300;
     command.spec.aggregation.shards = number % 2 ? SHARDS : 0;
-    return command_propose (ctx, &submit_job_record, &command);
+    /* Whichever client asks for it, and however often: it is one request. */
+    const once_t once = {.client = 1 + number};
+    return command_propose_once (ctx, &submit_job_record, &command, &once);
 }
 
 static uint64_t cancel_job (simulation_t *simulation, context_t *ctx, unsigned number)

@@ -2,7 +2,8 @@
 
     Each master has an election, a log on a disk that forgets, a ledger that checks
     what it is given, and a client that proposes and reads. Checked all the time:
-    - all ledgers get the same commands in the same order;
+    - all ledgers get the same commands in the same order, and one that is there twice
+      says so: ledgers would apply it once;
     - a term has one leader;
     - what was answered with proposed is there, at that index, forever; what was
       answered with NEXUS_UNAVAILABLE never is;
@@ -10,6 +11,7 @@
     In the end the faults cease, and all have to make progress and be equal.
 */
 #include "actors/election/election_private.h"
+#include "actors/protocol/command.h"
 #include "actors/simulation/raft_log.h"
 #include "runtime/simulator.h"
 
@@ -44,11 +46,12 @@ struct cluster {
     uint64_t leaders[TERMS_MAX];
     struct {
         outcome_t outcome;
-        uint64_t index;
+        uint64_t index; /* where it is for the first time */
+        uint64_t client, sequence;
     } commands[ENTRIES_MAX];
     uint64_t commands_last;
     uint64_t done_last; /* the highest index that a client was told */
-    uint64_t done_count, refused_count, unknown_count, reads_count;
+    uint64_t done_count, refused_count, unknown_count, reads_count, repeated_count;
     char wrong[200]; /* the first broken invariant */
 };
 
@@ -75,12 +78,46 @@ static int s_ledger_start (void *state, context_t *ctx, const void *args, nexus_
     return 0;
 }
 
-static uint64_t s_command (const apply_entry_t *entry)
+/*  Proposals are 8 bytes; relayed ones come in a once. */
+static uint64_t s_command (const apply_entry_t *entry, once_t *once)
 {
     uint64_t command = 0;
-    if (entry->command.size == sizeof (command))
-        memcpy (&command, entry->command.data, sizeof (command));
+    arena_t arena;
+    *once = (once_t){.command = entry->command};
+    arena_init (&arena, 0, NULL, 0);
+    if (entry->command.size > sizeof (command))
+        assert_int_equal (record_decode (&once_record, entry->command.data + 2,
+                                         entry->command.size - 2, &arena, once, NULL),
+                          0);
+    if (once->command.size == sizeof (command))
+        memcpy (&command, once->command.data, sizeof (command));
+    once->command = (record_bytes_t){NULL, 0};
+    arena_reset (&arena);
     return command;
+}
+
+/*  An index that no ledger has had before. */
+static void s_first_applied (cluster_t *cluster, uint64_t index, uint64_t command,
+                             const once_t *once)
+{
+    assert_true (index < ENTRIES_MAX);
+    cluster->truth_last = index;
+    cluster->truth[index] = command;
+    if (!command)
+        return;
+    if (cluster->commands[command].outcome == REFUSED)
+        WRONG (cluster, "command %lu was refused and is there", (unsigned long)command);
+    if (!cluster->commands[command].index) {
+        cluster->commands[command].index = index;
+        cluster->commands[command].client = once->client;
+        cluster->commands[command].sequence = once->sequence;
+        return;
+    }
+    cluster->repeated_count++;
+    if (!once->client || cluster->commands[command].client != once->client ||
+        cluster->commands[command].sequence != once->sequence)
+        WRONG (cluster, "command %lu is at %lu and at %lu", (unsigned long)command,
+               (unsigned long)cluster->commands[command].index, (unsigned long)index);
 }
 
 static void s_ledger_receive (void *state, context_t *ctx, const message_t *message)
@@ -94,17 +131,13 @@ static void s_ledger_receive (void *state, context_t *ctx, const message_t *mess
     applied.results.items = calloc (apply->entries.count + 1, sizeof (apply_result_t));
     for (size_t i = 0; i < apply->entries.count; i++) {
         const apply_entry_t *entry = &apply->entries.items[i];
-        uint64_t command = s_command (entry);
+        once_t once;
+        uint64_t command = s_command (entry, &once);
         if (entry->index != self->applied + 1)
             WRONG (cluster, "master %u: index %lu after %lu", self->master->node,
                    (unsigned long)entry->index, (unsigned long)self->applied);
-        if (entry->index > cluster->truth_last) {
-            assert_true (entry->index < ENTRIES_MAX);
-            cluster->truth_last = entry->index;
-            cluster->truth[entry->index] = command;
-            if (cluster->commands[command].outcome == REFUSED)
-                WRONG (cluster, "command %lu was refused and is there", (unsigned long)command);
-        }
+        if (entry->index > cluster->truth_last)
+            s_first_applied (cluster, entry->index, command, &once);
         if (cluster->truth[entry->index] != command)
             WRONG (cluster, "master %u: another command at %lu", self->master->node,
                    (unsigned long)entry->index);
@@ -287,9 +320,6 @@ static cluster_t *s_cluster_new (unsigned count, uint64_t seed, const char *prof
     self->count = count;
     self->ledgers_durable = seed % 2;
     self->sim = simulator_new (seed, simulator_profile (profile));
-    /* Links deliver at most once (transport/link.h), and proposals rely on it. What duplicates do
-       to the core alone is in raft_test. */
-    simulator_set (self->sim, SIMULATOR_DUPLICATION, 0);
     for (unsigned i = 0; i < count; i++) {
         memset (self->keys[i].bytes, (int)i + 1, 32);
         self->masters[i] = (member_t){.cluster = self,

@@ -178,18 +178,30 @@ static void test_submit (void **state)
     assert_int_equal (ledger_world_shard (&world, id, 1).phase, SHARD_WAITING);
 }
 
+/*  As a once: the same client and sequence yield the same job. */
+static nexus_code_t submit_once (uint64_t client, uint64_t sequence, uint64_t after)
+{
+    submit_job_t command = {.spec = spec_of (1, 0, 0), .time_ms = (int64_t)world.index};
+    buffer_t bytes = {0};
+    command_encode (&submit_job_record, &command, &bytes);
+    nexus_code_t code =
+        COMMAND (&world, once, client, sequence, after, .command = {bytes.data, bytes.size});
+    buffer_free (&bytes);
+    return code;
+}
+
 static void test_submit_is_idempotent (void **state)
 {
     (void)state;
-    job_spec_t spec = spec_of (1, 0, 0);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal (COMMAND (&world, submit_job, .spec = spec, .idempotency_key = "k"),
-                          NEXUS_OK);
+        assert_int_equal (submit_once (5, 1, 0), NEXUS_OK);
         assert_string_equal (world.value, "mnist-1");
         assert_int_equal (world.changed != 0, i == 0);
     }
-    assert_int_equal (COMMAND (&world, submit_job, .spec = spec, .idempotency_key = "l"), NEXUS_OK);
+    assert_int_equal (submit_once (5, 2, 0), NEXUS_OK);
     assert_string_equal (world.value, "mnist-2");
+    assert_int_equal (submit_once (6, 1, 0), NEXUS_OK);
+    assert_string_equal (world.value, "mnist-3");
 }
 
 static void test_submit_refusals (void **state)
@@ -1003,6 +1015,101 @@ static void test_determinism (void **state)
     assert_true (phases[JOB_SUCCEEDED] && phases[JOB_FAILED] && phases[JOB_CANCELLED]);
 }
 
+/*  ---- the key-value store --------------------------------------------------------- */
+
+static nexus_code_t put (const char *key, const char *value, bool compare, uint64_t version)
+{
+    return COMMAND (&world, kv_put, key, {(const uint8_t *)value, strlen (value)}, compare,
+                    version);
+}
+
+static void expect_entry (const char *key, const char *value, uint64_t version, uint64_t created)
+{
+    kv_entry_t entry;
+    assert_true (ledger_world_get (&world, LEDGER_KV, ledger_key_text (key), &entry));
+    assert_string_equal (entry.key, key);
+    assert_int_equal (entry.value.size, strlen (value));
+    if (*value)
+        assert_memory_equal (entry.value.data, value, strlen (value));
+    assert_int_equal (entry.version, version);
+    assert_int_equal (entry.created, created);
+}
+
+static uint64_t kv_bytes (void)
+{
+    tables_txn_t *txn = tables_begin (world.tables, false, NULL);
+    uint64_t bytes = ledger_number (txn, LEDGER_KV_BYTES);
+    tables_abort (&txn);
+    return bytes;
+}
+
+static void test_kv (void **state)
+{
+    (void)state;
+    kv_entry_t none;
+    assert_int_equal (put ("a", "one", false, 0), NEXUS_OK);
+    assert_string_equal (world.value, "1");
+    assert_int_equal (put ("a/b", "", false, 0), NEXUS_OK);
+    assert_int_equal (put ("a", "two!", false, 0), NEXUS_OK);
+    assert_string_equal (world.value, "3");
+    expect_entry ("a", "two!", 3, 1);
+    expect_entry ("a/b", "", 2, 2);
+    assert_int_equal (kv_bytes (), 1 + 4 + 3);
+    /*  Compare: the version that is there, or 0 for none. */
+    assert_int_equal (put ("a", "x", true, 1), NEXUS_CONFLICT);
+    assert_non_null (strstr (world.error.text, "\"a\" has version 3, not 1"));
+    assert_int_equal (put ("a", "x", true, 0), NEXUS_CONFLICT);
+    assert_int_equal (put ("b", "x", true, 3), NEXUS_CONFLICT);
+    assert_non_null (strstr (world.error.text, "no such key"));
+    assert_int_equal (put ("a", "", true, 3), NEXUS_OK);
+    assert_int_equal (put ("b", "x", true, 0), NEXUS_OK);
+    expect_entry ("a", "", 7, 1);
+    expect_entry ("b", "x", 8, 8);
+    assert_int_equal (COMMAND (&world, kv_delete, "a", true, 3), NEXUS_CONFLICT);
+    assert_int_equal (COMMAND (&world, kv_delete, "a", true, 7), NEXUS_OK);
+    assert_string_equal (world.value, "7");
+    assert_false (ledger_world_get (&world, LEDGER_KV, ledger_key_text ("a"), &none));
+    assert_int_equal (COMMAND (&world, kv_delete, "a", false, 0), NEXUS_OK);
+    assert_string_equal (world.value, "0");
+    assert_int_equal (world.changed, 0);
+    assert_int_equal (COMMAND (&world, kv_delete, "a", true, 1), NEXUS_CONFLICT);
+    assert_int_equal (put ("a", "again", true, 0), NEXUS_OK);
+    expect_entry ("a", "again", world.index, world.index);
+    assert_int_equal (COMMAND (&world, kv_delete, "a"), NEXUS_OK);
+    assert_int_equal (COMMAND (&world, kv_delete, "b"), NEXUS_OK);
+    assert_int_equal (COMMAND (&world, kv_delete, "a/b"), NEXUS_OK);
+    assert_int_equal (kv_bytes (), 0);
+}
+
+static void test_kv_limits (void **state)
+{
+    (void)state;
+    static char value[65537], key[402];
+    memset (value, 'v', 65536);
+    memset (key, 'k', 401);
+    assert_int_equal (put ("", "x", false, 0), NEXUS_INVALID);
+    assert_int_equal (put (key, "x", false, 0), NEXUS_INVALID);
+    assert_int_equal (put ("tab\x01", "x", false, 0), NEXUS_INVALID);
+    key[400] = 0;
+    assert_int_equal (put (key, value, false, 0), NEXUS_OK);
+    expect_entry (key, value, world.index, world.index);
+    value[65536] = 'v';
+    assert_int_equal (COMMAND (&world, kv_put, key, {(const uint8_t *)value, 65537}),
+                      NEXUS_INVALID);
+    value[65536] = 0;
+    /*  A store that is full takes what frees room, and nothing else. */
+    tables_txn_t *txn = tables_begin (world.tables, true, NULL);
+    uint8_t full[8] = {0, 0, 0, 0, 0x3f, 0xff, 0xff, 0xff}; /* 2^30 - 1 */
+    assert_int_equal (
+        tables_put (txn, LEDGER_META, SLICE (LEDGER_KV_BYTES), (slice_t){full, 8}, NULL), 0);
+    assert_int_equal (tables_commit (&txn, NULL), 0);
+    assert_int_equal (put ("ab", "", false, 0), NEXUS_EXHAUSTED);
+    assert_int_equal (put ("a", "", false, 0), NEXUS_OK);
+    assert_int_equal (put ("b", "", false, 0), NEXUS_EXHAUSTED);
+    assert_int_equal (put (key, "less", false, 0), NEXUS_OK);
+    assert_int_equal (put ("b", "", false, 0), NEXUS_OK);
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
@@ -1024,6 +1131,8 @@ int main (void)
         cmocka_unit_test_setup_teardown (test_metrics, setup, teardown),
         cmocka_unit_test_setup_teardown (test_hostile, setup, teardown),
         cmocka_unit_test_setup_teardown (test_determinism, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_kv, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_kv_limits, setup, teardown),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

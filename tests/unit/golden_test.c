@@ -362,19 +362,20 @@ static void test_commands (void **state)
 {
     (void)state;
     tables_t *tables = tables_open_memory (ledger_table_names, LEDGER_TABLES);
+    requests_t *requests = requests_new (1);
     for (unsigned id = 0; id < 1024; id++) {
-        bool known = catalog_find (&command_catalog, (uint16_t)id) != NULL, fatal = false;
+        bool known = catalog_find (&command_catalog, (uint16_t)id) != NULL;
         uint8_t command[3] = {(uint8_t)(id >> 8), (uint8_t)id, 0xc0};
-        char value[200], want[100];
-        uint64_t changed = 0;
+        char value[LEDGER_VALUE_MAX], want[100];
         nexus_error_t error = {0};
         tables_txn_t *txn = tables_begin (tables, true, &error);
         snprintf (want, sizeof want, "command %u is not known", id);
-        assert_int_equal (
-            ledger_apply (txn, (slice_t){command, 3}, value, &changed, &fatal, &error), -1);
+        ledger_writer_t writer = {.txn = txn, .requests = requests};
+        assert_int_equal (ledger_apply (&writer, 1, (slice_t){command, 3}, value, &error), -1);
         assert_int_equal (strstr (error.text, want) == NULL, known);
         tables_abort (&txn);
     }
+    requests_destroy (&requests);
     tables_close (&tables);
 }
 

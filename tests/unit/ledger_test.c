@@ -2,6 +2,7 @@
 #include "actors/ledger/ledger.h"
 #include "ledger_world.h"
 
+#include "actors/protocol/consensus.h"
 #include "runtime/harness.h"
 
 #include <setjmp.h>
@@ -152,6 +153,152 @@ static void test_hole (void **state)
     assert_int_equal (applied_index (), 2);
 }
 
+/*  Puts an entry at the next index, and lets the answer pass. */
+static void put (const char *key, const char *value)
+{
+    static uint64_t client = 100;
+    kv_put_t command = {.key = key, .value = {(const uint8_t *)value, strlen (value)}};
+    buffer_t inner = {0}, outer = {0};
+    command_encode (&kv_put_record, &command, &inner);
+    once_t once = {.client = client++, .command = {inner.data, inner.size}};
+    command_encode (&once_record, &once, &outer);
+    apply_entry_t entry = {
+        .index = applied_index () + 1, .term = 1, .command = {outer.data, outer.size}};
+    harness_deliver (harness, NULL, &apply_record, &(apply_t){{&entry, 1}});
+    const applied_t *applied = harness_expect (harness, applied);
+    assert_non_null (applied);
+    assert_int_equal (strtoull (applied->results.items[0].text, NULL, 10), entry.index);
+    buffer_free (&inner);
+    buffer_free (&outer);
+}
+
+static uint64_t ask (role_t role, kv_get_t get)
+{
+    record_key_t node = key_of (77);
+    address_t other = address_remote (&node, "kv", 0);
+    harness_set_role (harness, role);
+    uint64_t asked =
+        harness_ask (harness, role == ROLE_LOCAL ? NULL : &other, &kv_get_record, &get);
+    harness_set_role (harness, ROLE_LOCAL);
+    return asked;
+}
+
+static void expect_got (uint64_t asked, const char *value, uint64_t version, uint64_t index)
+{
+    const kv_got_t *got = harness_expect_reply (harness, asked, kv_got);
+    assert_non_null (got);
+    assert_int_equal (got->found, version != 0);
+    assert_int_equal (got->version, version);
+    assert_int_equal (got->index, index);
+    assert_int_equal (got->value.size, strlen (value));
+    if (*value)
+        assert_memory_equal (got->value.data, value, strlen (value));
+}
+
+/*  The reads of a turn wait for one barrier; those that come meanwhile for the next. */
+static void test_reads (void **state)
+{
+    (void)state;
+    put ("a", "1");
+    harness_hold (harness);
+    uint64_t one = ask (ROLE_LOCAL, (kv_get_t){.key = "a"});
+    uint64_t two = ask (ROLE_WORKER, (kv_get_t){.key = "b"});
+    uint64_t stale = ask (ROLE_MASTER, (kv_get_t){.key = "a", .stale = true});
+    harness_turn (harness);
+    expect_got (stale, "1", 1, 1);
+    assert_non_null (harness_expect (harness, read_barrier));
+    message_t *barrier = message_retain ((message_t *)harness_message (harness));
+    assert_string_equal (barrier->to.actor, "election");
+    assert_true (harness_quiet (harness));
+    uint64_t three = ask (ROLE_LOCAL, (kv_get_t){.key = "a"});
+    assert_true (harness_quiet (harness));
+    put ("a", "22");
+    put ("b", "3");
+    harness_reply (harness, barrier, &done_record, &(done_t){.value = 3});
+    message_release (&barrier);
+    expect_got (one, "22", 2, 3);
+    expect_got (two, "3", 3, 3);
+    assert_non_null (harness_expect (harness, read_barrier));
+    barrier = message_retain ((message_t *)harness_message (harness));
+    assert_true (harness_quiet (harness));
+    /*  No majority: no answer but this one, whatever is in the tables. */
+    harness_reply_failure (harness, barrier, NEXUS_UNAVAILABLE, "no leader");
+    message_release (&barrier);
+    const failure_t *failure = harness_expect_reply (harness, three, failure);
+    assert_non_null (failure);
+    assert_int_equal (failure->code, NEXUS_UNAVAILABLE);
+    assert_true (harness_quiet (harness));
+    /*  Others than masters and workers may not. */
+    uint64_t task = ask (ROLE_TASK, (kv_get_t){.key = "a", .stale = true});
+    failure = harness_expect_reply (harness, task, failure);
+    assert_int_equal (failure->code, NEXUS_DENIED);
+    /*  Nobody is left waiting when it ends. */
+    uint64_t last = ask (ROLE_LOCAL, (kv_get_t){.key = "a"});
+    assert_non_null (harness_expect (harness, read_barrier));
+    harness_stop (harness);
+    assert_non_null (harness_expect_reply (harness, last, failure));
+}
+
+static size_t list (kv_get_t get, const char *first, bool more)
+{
+    get.prefix = get.stale = true;
+    const kv_got_t *got = harness_expect_reply (harness, ask (ROLE_LOCAL, get), kv_got);
+    assert_non_null (got);
+    assert_int_equal (got->found, got->entries.count > 0);
+    assert_int_equal (got->more, more);
+    if (got->entries.count)
+        assert_string_equal (got->entries.items[0].key, first);
+    return got->entries.count;
+}
+
+static void test_lists (void **state)
+{
+    (void)state;
+    static char large[60001];
+    memset (large, 'x', 60000);
+    const char *keys[] = {"a", "a/1", "a/2", "a/3", "ab", "b"};
+    for (size_t i = 0; i < 6; i++)
+        put (keys[i], "v");
+    assert_int_equal (list ((kv_get_t){.key = ""}, "a", false), 6);
+    assert_int_equal (list ((kv_get_t){.key = "a/"}, "a/1", false), 3);
+    assert_int_equal (list ((kv_get_t){.key = "a/", .limit = 3}, "a/1", false), 3);
+    assert_int_equal (list ((kv_get_t){.key = "a/", .limit = 2}, "a/1", true), 2);
+    assert_int_equal (list ((kv_get_t){.key = "a/", .after = "a/2"}, "a/3", false), 1);
+    assert_int_equal (list ((kv_get_t){.key = "a/", .after = "a/25"}, "a/3", false), 1);
+    assert_int_equal (list ((kv_get_t){.key = "a/", .after = "a"}, "a/1", false), 3);
+    assert_int_equal (list ((kv_get_t){.key = "a/", .after = "b"}, "", false), 0);
+    assert_int_equal (list ((kv_get_t){.key = "c"}, "", false), 0);
+    for (size_t i = 0; i < 10; i++) {
+        char key[16];
+        snprintf (key, sizeof (key), "large/%zu", i);
+        put (key, large);
+    }
+    assert_int_equal (list ((kv_get_t){.key = "large/"}, "large/0", true), 8);
+    assert_int_equal (list ((kv_get_t){.key = "large/", .after = "large/7"}, "large/8", false), 2);
+}
+
+/*  What was done for whom outlives a restart of the actor. */
+static void test_once_restart (void **state)
+{
+    (void)state;
+    kv_put_t command = {.key = "k"};
+    buffer_t inner = {0}, outer = {0};
+    command_encode (&kv_put_record, &command, &inner);
+    once_t once = {.client = 5, .sequence = 1, .command = {inner.data, inner.size}};
+    command_encode (&once_record, &once, &outer);
+    for (uint64_t index = 1; index <= 3; index++) {
+        apply_entry_t entry = {.index = index, .term = 1, .command = {outer.data, outer.size}};
+        harness_deliver (harness, NULL, &apply_record, &(apply_t){{&entry, 1}});
+        const applied_t *applied = harness_expect (harness, applied);
+        assert_non_null (applied);
+        assert_string_equal (applied->results.items[0].text, "1");
+        harness_destroy (&harness);
+        harness = harness_new (&ledger_behaviour, &args, NULL, NULL);
+    }
+    buffer_free (&inner);
+    buffer_free (&outer);
+}
+
 /*  Tables that lie end it, and nothing of the batch remains. */
 static void test_corrupt_tables (void **state)
 {
@@ -174,6 +321,9 @@ int main (void)
         cmocka_unit_test_setup_teardown (test_batches, setup, teardown),
         cmocka_unit_test_setup_teardown (test_subscribers, setup, teardown),
         cmocka_unit_test_setup_teardown (test_hole, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_reads, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_lists, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_once_restart, setup, teardown),
         cmocka_unit_test_setup_teardown (test_corrupt_tables, setup, teardown),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);

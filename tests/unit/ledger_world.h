@@ -14,7 +14,9 @@
 
 typedef struct {
     tables_t *tables;
-    arena_t arena; /* of what was read; until the end of the test */
+    requests_t *requests;
+    uint64_t index; /* of the command applied last */
+    arena_t arena;  /* of what was read; until the end of the test */
     uint64_t changed;
     char value[LEDGER_VALUE_MAX];
     nexus_error_t error;
@@ -31,12 +33,14 @@ static inline record_key_t key_of (unsigned n)
 
 static inline void ledger_world_init (ledger_world_t *self)
 {
-    *self = (ledger_world_t){.tables = tables_open_memory (ledger_table_names, LEDGER_TABLES)};
+    *self = (ledger_world_t){.tables = tables_open_memory (ledger_table_names, LEDGER_TABLES),
+                             .requests = requests_new (1)};
     arena_init (&self->arena, 0, NULL, 0);
 }
 
 static inline void ledger_world_clear (ledger_world_t *self)
 {
+    requests_destroy (&self->requests);
     tables_close (&self->tables);
     arena_reset (&self->arena);
 }
@@ -47,12 +51,12 @@ static inline void ledger_world_clear (ledger_world_t *self)
 static inline nexus_code_t ledger_world_apply_bytes (ledger_world_t *self, const uint8_t *data,
                                                      size_t size)
 {
-    bool fatal;
     nexus_error_t error = {NEXUS_OK, ""};
     tables_txn_t *txn = tables_begin (self->tables, true, &error);
-    self->changed = 0;
-    int rc = ledger_apply (txn, (slice_t){data, size}, self->value, &self->changed, &fatal, &error);
-    if (fatal)
+    ledger_writer_t writer = {.txn = txn, .requests = self->requests};
+    int rc = ledger_apply (&writer, ++self->index, (slice_t){data, size}, self->value, &error);
+    self->changed = writer.changed;
+    if (writer.fatal || requests_flush (self->requests, txn, &error))
         WORLD_FAIL ("the tables failed: %s", error.text);
     if (rc && (error.code == NEXUS_OK || !error.text[0] || self->changed))
         WORLD_FAIL ("a refusal without a reason, or with a trace: %s", error.text);
