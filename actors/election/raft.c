@@ -341,19 +341,39 @@ raft_result_t raft_configure (raft_t *self, const raft_conf_state_t *conf)
 {
     if (tracker_conf_check (conf))
         return RAFT_INVALID;
+    /* Those who leave hear of what is committed for the last time: it may be their removal. */
+    if (self->role == RAFT_LEADER)
+        raft_replicate (self);
     tracker_configure (&self->tracker, conf, raft_journal_last (&self->journal) + 1);
     if (self->role != RAFT_LEADER)
         return RAFT_OK;
-    /* Thesis 4.2.2: a leader that is no longer a voter leaves when the change is committed. */
-    if (!tracker_is_voter (&self->tracker, self->config.id)) {
-        raft_become_follower (self, self->term, 0);
-        return RAFT_OK;
-    }
     if (self->transferee && !tracker_is_voter (&self->tracker, self->transferee))
         self->transferee = 0;
     raft_maybe_commit (self);
     raft_reads_confirm (self);
+    /* Thesis 4.2.2: a leader that is no longer a voter leaves when the change is committed. But
+       not at once: those who remain may not have heard that, would need its vote under the old
+       configuration, and not get it, since its log may be longer than theirs. So it first sees
+       to it that a majority of them has all of its log, and one of these knows. */
+    if (!tracker_is_voter (&self->tracker, self->config.id)) {
+        self->transferee = 0;
+        self->leaving = true;
+        self->leaving_round = 0;
+        raft_leave_check (self);
+    }
     return RAFT_OK;
+}
+
+const raft_conf_state_t *raft_conf (const raft_t *self)
+{
+    return &self->tracker.conf;
+}
+
+bool raft_leave_due (const raft_t *self)
+{
+    const raft_conf_state_t *conf = &self->tracker.conf;
+    return self->role == RAFT_LEADER && conf->voters_outgoing.count && conf->auto_leave &&
+           !self->transferee && !raft_changing (self);
 }
 
 raft_soft_state_t raft_soft_state (const raft_t *self)
@@ -372,6 +392,8 @@ void raft_status (const raft_t *self, raft_status_t *status)
         .durable = self->journal.durable,
         .applied = self->journal.applied,
         .settled = self->role == RAFT_LEADER && self->journal.applied >= self->term_start,
+        .voter = tracker_is_voter (&self->tracker, self->config.id),
+        .changing = self->role == RAFT_LEADER && raft_changing (self),
         .uncommitted_bytes = self->uncommitted_bytes,
         .transferee = self->transferee,
         .anomalies = self->anomalies,

@@ -110,8 +110,17 @@ void raft_unreachable (raft_t *self, uint64_t id);
 /*  On a follower: whoever the leader was, it is known to be gone; vote for others at once.
     Breaks that leader's lease if it isn't. */
 void raft_forget_leader (raft_t *self);
-/*  A configuration that took effect: it was applied, or restored. */
+/*  A configuration takes effect: its entry is being applied (call this before raft_applied names
+    it), or it was restored. A leader that is no voter in it steps down as soon as others can go
+    on without it. RAFT_INVALID: it makes no
+    sense (tracker_conf_check), and nothing has changed. */
 raft_result_t raft_configure (raft_t *self, const raft_conf_state_t *conf);
+/*  The configuration in force here. */
+const raft_conf_state_t *raft_conf (const raft_t *self);
+/*  This node leads, and the joint configuration in force is to be left by itself (auto-leave):
+    propose that (confchange_leave_joint (raft_conf)). False while a change is under way, and
+    before the term's no-op is committed. */
+bool raft_leave_due (const raft_t *self);
 
 typedef struct {
     uint64_t id;
@@ -165,7 +174,10 @@ typedef struct {
     uint64_t last;
     uint64_t durable;
     uint64_t applied;
-    bool settled; /* leads, and has applied everything of earlier terms */
+    bool settled;  /* leads, and has applied everything of earlier terms */
+    bool voter;    /* takes part in decisions, as far as is known here */
+    bool changing; /* leads, and takes no change of the configuration now: one is under way, or
+                      the term's no-op isn't committed */
     size_t uncommitted_bytes;
     uint64_t transferee;  /* 0: no transfer under way */
     uint64_t anomalies;   /* messages that made no sense */

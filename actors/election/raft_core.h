@@ -53,7 +53,9 @@ struct raft {
 
     uint64_t transferee;
     int64_t transfer_deadline_ms;
-    bool lease_void; /* a MsgTimeoutNow left in this term: leases protect no longer */
+    bool lease_void;        /* a MsgTimeoutNow left in this term: leases protect no longer */
+    bool leaving;           /* leader, but no voter any more: until others can go on without it */
+    uint64_t leaving_round; /* the heartbeat that tells them that; 0: they lack entries yet */
 
     uint64_t term_start;         /* leader: the index of the term's no-op */
     uint64_t pending_conf_index; /* leader: no other change before this one is applied */
@@ -100,6 +102,8 @@ void raft_become_follower (raft_t *self, uint64_t term, uint64_t leader);
 bool raft_election_begin (raft_t *self, bool transfer);
 void raft_on_vote (raft_t *self, const raft_message_t *message);
 void raft_on_vote_resp (raft_t *self, const raft_message_t *message);
+/*  A leader that is no voter any more steps down as soon as the others don't need it. */
+void raft_leave_check (raft_t *self);
 /*  Somebody else may hold a lease: votes have to wait (thesis 4.2.3, 6.4.1). */
 bool raft_in_lease (const raft_t *self);
 void raft_send_timeout_now (raft_t *self, uint64_t to);
@@ -118,6 +122,8 @@ uint64_t raft_push (raft_t *self, raft_entry_type_t type, raft_blob_t *blob);
 /*  Leader: the own disk has come further. */
 void raft_acknowledge_self (raft_t *self);
 void raft_maybe_commit (raft_t *self);
+/*  Leader: no change of the configuration can be proposed now. */
+bool raft_changing (const raft_t *self);
 
 /*  raft_read.c */
 bool raft_committed_in_term (const raft_t *self);

@@ -15,6 +15,8 @@ static void s_reset (raft_t *self, uint64_t term)
     self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
     self->transferee = 0;
     self->lease_void = false;
+    self->leaving = false;
+    self->leaving_round = 0;
     self->uncommitted_bytes = 0;
     raft_reads_fail (self);
     tracker_reset (&self->tracker, raft_journal_last (&self->journal) + 1);
@@ -91,9 +93,32 @@ static void s_campaign (raft_t *self, raft_campaign_t campaign)
     raft_send_durable (self, (raft_message_t){.type = RAFT_MSG_VOTE_RESP, .to = self->config.id});
 }
 
+/*  A configuration that is decided, but isn't in force here yet. */
+static bool s_conf_waits (const raft_t *self)
+{
+    uint64_t index = self->journal.applied + 1;
+    bool found = false;
+    while (!found && index <= self->journal.committed) {
+        raft_entry_t *entries;
+        size_t count = raft_journal_entries (&self->journal, index, self->journal.committed,
+                                             RAFT_BATCH_MAX, SIZE_MAX, &entries);
+        for (size_t i = 0; i < count; i++)
+            found |= entries[i].type == RAFT_ENTRY_CONFIG;
+        raft_entries_free (entries, count);
+        if (count == 0)
+            return true; /* it can't be read now, so nobody knows */
+        index += count;
+    }
+    return found;
+}
+
 bool raft_election_begin (raft_t *self, bool transfer)
 {
     if (self->role == RAFT_LEADER || !tracker_is_voter (&self->tracker, self->config.id))
+        return false;
+    /* It would count the votes of those who were asked before the change (etcd: no campaign with
+       unapplied configuration changes). */
+    if (s_conf_waits (self))
         return false;
     /* Who can't write can't lead, and must not push the term up either. */
     if (raft_disk_stalled (self) || self->term >= RAFT_NUMBER_MAX)
@@ -191,6 +216,8 @@ raft_result_t raft_transfer_leader (raft_t *self, uint64_t id)
 {
     if (self->role != RAFT_LEADER)
         return RAFT_NOT_LEADER;
+    if (self->leaving)
+        return RAFT_BUSY; /* it chooses itself */
     tracker_progress_t *peer = tracker_find (&self->tracker, id);
     if (!peer || !tracker_is_voter (&self->tracker, id))
         return RAFT_INVALID;
@@ -206,6 +233,28 @@ raft_result_t raft_transfer_leader (raft_t *self, uint64_t id)
     if (peer->match == raft_journal_last (&self->journal))
         raft_send_timeout_now (self, id);
     return RAFT_OK;
+}
+
+void raft_leave_check (raft_t *self)
+{
+    if (!self->leaving)
+        return;
+    uint64_t last = raft_journal_last (&self->journal);
+    if (self->leaving_round == 0 && tracker_committed (&self->tracker) >= last) {
+        raft_heartbeat (self);
+        self->leaving_round = self->round;
+    }
+    if (self->leaving_round == 0 || tracker_round_acked (&self->tracker) < self->leaving_round)
+        return;
+    uint64_t heir = 0;
+    for (uint32_t i = 0; i < self->tracker.count && !heir; i++) {
+        const tracker_progress_t *peer = &self->tracker.peers[i];
+        if (peer->id != self->config.id && !peer->learner && peer->match == last)
+            heir = peer->id;
+    }
+    if (heir)
+        raft_send_timeout_now (self, heir);
+    raft_become_follower (self, self->term, 0);
 }
 
 void raft_forget_leader (raft_t *self)

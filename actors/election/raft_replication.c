@@ -16,6 +16,13 @@ uint64_t raft_push (raft_t *self, raft_entry_type_t type, raft_blob_t *blob)
     return entry.index;
 }
 
+bool raft_changing (const raft_t *self)
+{
+    /* One change at a time, and none before the term's no-op is committed (the bug in the
+       thesis' single-server changes, raft-dev 2015). */
+    return self->pending_conf_index > self->journal.applied || !raft_committed_in_term (self);
+}
+
 raft_result_t raft_propose (raft_t *self, raft_entry_type_t type, raft_blob_t *blob,
                             uint64_t *ret_index, uint64_t *ret_term)
 {
@@ -23,15 +30,12 @@ raft_result_t raft_propose (raft_t *self, raft_entry_type_t type, raft_blob_t *b
     size_t bytes = raft_blob_size (blob) + RAFT_ENTRY_OVERHEAD;
     if (self->role != RAFT_LEADER)
         result = RAFT_NOT_LEADER;
-    else if (self->transferee)
+    else if (self->transferee || self->leaving)
         result = RAFT_BUSY; /* thesis 3.10: or the target never catches up */
     else if (self->uncommitted_bytes &&
              self->uncommitted_bytes + bytes > self->config.uncommitted_bytes_max)
         result = RAFT_BUSY;
-    else if (type == RAFT_ENTRY_CONFIG &&
-             (self->pending_conf_index > self->journal.applied || !raft_committed_in_term (self)))
-        /* One change at a time, and none before the term's no-op is committed (the bug in the
-           thesis' single-server changes, raft-dev 2015). */
+    else if (type == RAFT_ENTRY_CONFIG && raft_changing (self))
         result = RAFT_BUSY;
     if (result != RAFT_OK) {
         raft_blob_release (blob);
@@ -207,6 +211,7 @@ void raft_on_append_resp (raft_t *self, const raft_message_t *message)
     raft_maybe_commit (self);
     if (self->transferee == peer->id && peer->match == last)
         raft_send_timeout_now (self, peer->id);
+    raft_leave_check (self);
 }
 
 void raft_unreachable (raft_t *self, uint64_t id)
@@ -267,4 +272,5 @@ void raft_on_heartbeat_resp (raft_t *self, const raft_message_t *message)
     /* Something may have been lost on the way: an empty MsgApp brings it to light. */
     if (peer->match < raft_journal_last (&self->journal) || peer->state == TRACKER_PROBE)
         s_send_append (self, peer, true);
+    raft_leave_check (self);
 }

@@ -6,6 +6,7 @@
 */
 #pragma once
 
+#include "actors/election/confchange.h"
 #include "actors/election/raft_core.h"
 
 #include <setjmp.h>
@@ -73,6 +74,7 @@ typedef struct {
     } committed[CLUSTER_ENTRIES];
     uint64_t committed_last;
     uint64_t leaders[CLUSTER_TERMS];
+    uint64_t changes; /* of the configuration, that were proposed */
 } cluster_t;
 
 static uint64_t cluster_random (cluster_t *self, uint64_t below)
@@ -160,7 +162,10 @@ static void s_check_durable (const cluster_node_t *node, const raft_message_t *m
 {
     switch (message->type) {
     case RAFT_MSG_VOTE:
-        assert_int_equal (node->hard.term, message->term);
+        /* Later, if several writes became durable at once: then it is old news. */
+        assert_true (node->hard.term >= message->term);
+        if (node->hard.term > message->term)
+            break;
         assert_int_equal (node->hard.vote, node->id);
         assert_true (node->log_count >= message->index);
         break;
@@ -254,6 +259,23 @@ static void s_check_node (cluster_t *self, cluster_node_t *node)
     assert_int_equal (*leader, node->id); /* election safety */
 }
 
+/*  A configuration change as an entry: its value, and what shall be in force. */
+typedef struct {
+    uint64_t value;
+    raft_conf_state_t conf;
+} cluster_change_t;
+
+/*  It takes effect when it is applied; the node's disk keeps it with what was applied. */
+static void s_apply_config (cluster_node_t *node, const raft_entry_t *entry)
+{
+    if (raft_blob_size (entry->blob) != sizeof (cluster_change_t))
+        return;
+    cluster_change_t change;
+    memcpy (&change, raft_blob_data (entry->blob), sizeof (change));
+    node->config.conf_state = change.conf;
+    assert_int_equal (raft_configure (node->raft, &change.conf), RAFT_OK);
+}
+
 /*  One ready of a node. */
 static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *ready)
 {
@@ -275,11 +297,27 @@ static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *re
         assert_int_equal (entry->index, node->applied + 1);
         s_check_committed (self, entry->index, entry->term, cluster_value (entry));
         node->applied = entry->index;
+        if (entry->type == RAFT_ENTRY_CONFIG)
+            s_apply_config (node, entry);
     }
     if (ready->committed_count)
         raft_applied (node->raft, node->applied);
     for (size_t i = 0; i < ready->reads_count && node->reads_count < 4096; i++)
         node->reads[node->reads_count++] = ready->reads[i];
+}
+
+/*  Has the leader change the configuration; *ret_why says why not. */
+static raft_result_t s_change (cluster_t *self, uint64_t id, confchange_transition_t transition,
+                               const confchange_op_t *ops, size_t count, const char **ret_why)
+{
+    raft_t *raft = self->nodes[id].raft;
+    uint64_t index, term;
+    cluster_change_t change = {.value = UINT64_C (1) << 40 | ++self->changes};
+    *ret_why = confchange (raft_conf (raft), transition, ops, count, &change.conf);
+    if (*ret_why)
+        return RAFT_INVALID;
+    return raft_propose (raft, RAFT_ENTRY_CONFIG, raft_blob_new (&change, sizeof (change)), &index,
+                         &term);
 }
 
 /*  A turn: everything that a node has to do now. */
@@ -297,6 +335,11 @@ static void cluster_pump (cluster_t *self, uint64_t id)
         }
         while (!node->hold && node->writes_count) {
             raft_persisted (node->raft, s_disk_write (node));
+            more = true;
+        }
+        const char *why;
+        if (raft_leave_due (node->raft)) {
+            assert_int_equal (s_change (self, id, CONFCHANGE_AUTO, NULL, 0, &why), RAFT_OK);
             more = true;
         }
     }
@@ -334,7 +377,9 @@ static void cluster_crash (cluster_t *self, uint64_t id)
         s_write_free (&node->writes[--node->writes_count]);
 }
 
-static cluster_t *cluster_new (uint32_t count, uint64_t seed, const raft_config_t *config)
+/*  The first `founders` nodes are its voters; the others know no configuration yet. */
+static cluster_t *cluster_found (uint32_t count, uint32_t founders, uint64_t seed,
+                                 const raft_config_t *config)
 {
     cluster_t *self = raft_alloc (sizeof (cluster_t));
     self->count = count;
@@ -351,12 +396,17 @@ static cluster_t *cluster_new (uint32_t count, uint64_t seed, const raft_config_
                                                 .last = s_disk_last,
                                                 .term = s_disk_term,
                                                 .entries = s_disk_entries};
-        if (node->config.conf_state.voters.count == 0)
-            for (uint64_t voter = 1; voter <= count; voter++)
+        if (node->config.conf_state.voters.count == 0 && id <= founders)
+            for (uint64_t voter = 1; voter <= founders; voter++)
                 quorum_set_add (&node->config.conf_state.voters, voter);
         cluster_start (self, id);
     }
     return self;
+}
+
+static cluster_t *cluster_new (uint32_t count, uint64_t seed, const raft_config_t *config)
+{
+    return cluster_found (count, count, seed, config);
 }
 
 static void cluster_destroy (cluster_t **self_p)
@@ -471,6 +521,26 @@ static raft_result_t cluster_propose (cluster_t *self, uint64_t id, uint64_t val
     uint64_t index, term;
     raft_result_t result = raft_propose (self->nodes[id].raft, RAFT_ENTRY_NORMAL,
                                          raft_blob_new (&value, sizeof (value)), &index, &term);
+    cluster_pump (self, id);
+    return result;
+}
+
+/*  Operations as text: "v4 l5 r1" makes 4 a voter, 5 a learner and removes 1. */
+static inline raft_result_t cluster_change (cluster_t *self, uint64_t id,
+                                            confchange_transition_t transition, const char *text)
+{
+    confchange_op_t ops[16];
+    size_t count = 0;
+    const char *why;
+    for (const char *at = text; *at; at++)
+        if (*at != ' ') {
+            ops[count++] = (confchange_op_t){.kind = *at == 'v'   ? CONFCHANGE_ADD_VOTER
+                                                     : *at == 'l' ? CONFCHANGE_ADD_LEARNER
+                                                                  : CONFCHANGE_REMOVE,
+                                             .id = (uint64_t)(at[1] - '0')};
+            at++;
+        }
+    raft_result_t result = s_change (self, id, transition, ops, count, &why);
     cluster_pump (self, id);
     return result;
 }
