@@ -41,6 +41,7 @@ extern const command_t command_worker_undrain;
 extern const command_t command_worker_remove;
 extern const command_t command_reference;
 extern const command_t command_simulate;
+extern const command_t command_check_history;
 
 /*  main.c's table, in the order of --help. */
 extern const command_t *const commands[];
