@@ -1,4 +1,6 @@
-/*  simulate - nexus simulate: whole clusters over virtual time, a seed each */
+/*  simulate - nexus simulate: masters, or whole clusters, over virtual time, a seed each */
+#include "actors/simulation/masters.h"
+#include "actors/simulation/seeds.h"
 #include "actors/simulation/simulation.h"
 #include "cli/command.h"
 
@@ -10,16 +12,29 @@
 
 static const option_t simulate_options[] = {
     {"seeds", 's', "A..B", .def = "1..20", .doc = "The seeds to run, or a single one."},
-    {"masters", 'm', "N", .def = "3", .doc = "Masters, 1 to 7."},
-    {"workers", 'w', "N", .def = "4", .doc = "Workers, 1 to 32."},
-    {"jobs", 'j', "N", .def = "8", .doc = "Jobs to submit, 1 to 200."},
+    {"masters", 'm', "N", .doc = "Masters, 1 to 7; unless given 5, with workers 3."},
     {"profile", 'p', "NAME", .def = "swarm", .doc = "calm, lan, wan or swarm."},
-    {"seconds", 0, "N", .def = "60", .doc = "Virtual seconds with faults."},
-    {"clocks", 0, NULL, .doc = "Wall clocks disagree and jump, as the profile says."},
+    {"steps", 0, "N", .def = "20000", .doc = "Turns of actors with faults."},
+    {"workers", 'w', "N", .def = "0",
+     .doc = "Workers, up to 32, with jobs to run; 0: masters alone."},
+    {"jobs", 'j', "N", .def = "8", .doc = "With workers: jobs to submit, 1 to 200."},
+    {"seconds", 0, "N", .def = "60", .doc = "With workers: virtual seconds with faults."},
+    {"clocks", 0, NULL, .doc = "With workers: wall clocks disagree and jump, as the profile says."},
+    {"processes", 0, "N", .def = "0", .doc = "Seeds to run at once; 0: one for each core."},
     {"trace", 't', "FILE", .doc = "Write all that happens; for a single seed."},
     {"verbose", 'v', NULL, .doc = "Say how each seed went."},
     {0},
 };
+
+typedef struct {
+    uint64_t first, last, processes;
+    bool verbose;
+    bool whole; /* with workers: */
+    simulation_options_t simulation;
+    masters_options_t masters;
+    FILE *trace;
+    uint64_t failed, steps, restarts, jobs, done;
+} simulate_t;
 
 /*  "7" or "1..20". */
 static int parse_seeds (const char *text, uint64_t *ret_first, uint64_t *ret_last,
@@ -43,89 +58,189 @@ static int parse_seeds (const char *text, uint64_t *ret_first, uint64_t *ret_las
     return 0;
 }
 
-static int parse (options_t *options, simulation_options_t *simulation, uint64_t *ret_first,
-                  uint64_t *ret_last, nexus_error_t *error)
+static int open_trace (simulate_t *self, const char *path, nexus_error_t *error)
 {
-    uint64_t masters, workers, jobs, seconds;
-    if (parse_seeds (options_text (options, "seeds"), ret_first, ret_last, error) ||
-        options_number (options, "masters", 1, 7, &masters, error) ||
-        options_number (options, "workers", 1, 32, &workers, error) ||
-        options_number (options, "jobs", 1, 200, &jobs, error) ||
-        options_number (options, "seconds", 1, 86400, &seconds, error))
-        return -1;
-    *simulation = (simulation_options_t){.masters = (unsigned)masters,
-                                         .workers = (unsigned)workers,
-                                         .jobs = (unsigned)jobs,
-                                         .profile = options_text (options, "profile"),
-                                         .wrong_clocks = options_flag (options, "clocks"),
-                                         .faults_ms = (int64_t)seconds * 1000};
-    const char *trace = options_text (options, "trace");
-    if (!trace)
+    if (!path)
         return 0;
-    if (*ret_first != *ret_last)
+    if (self->first != self->last)
         return nexus_error_set (error, NEXUS_INVALID,
                                 "--trace: a trace is of one seed; say which with --seeds N");
-    simulation->trace = fopen (trace, "we");
-    if (!simulation->trace)
-        return nexus_error_set (error, NEXUS_IO, "--trace: can't write %s: %s", trace,
+    self->trace = fopen (path, "we");
+    if (!self->trace)
+        return nexus_error_set (error, NEXUS_IO, "--trace: can't write %s: %s", path,
                                 strerror (errno));
     return 0;
 }
 
-static void print_seed (uint64_t seed, const simulation_report_t *report, const char *fault)
+/*  Options of the other world would change nothing. */
+static int check_world (options_t *options, bool whole, nexus_error_t *error)
 {
-    if (fault)
-        printf ("%s\n  ", fault); /* names the seed */
+    static const char *const of_workers[] = {"jobs", "seconds", "clocks"};
+    for (size_t i = 0; i < sizeof of_workers / sizeof of_workers[0] && !whole; i++)
+        if (options_source (options, of_workers[i]) > OPTION_DEFAULT)
+            return nexus_error_set (error, NEXUS_INVALID,
+                                    "--%s: there are no jobs without workers; say how many with "
+                                    "--workers N",
+                                    of_workers[i]);
+    if (whole && options_source (options, "steps") > OPTION_DEFAULT)
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "--steps: with workers, faults last for --seconds N");
+    return 0;
+}
+
+static int parse (options_t *options, simulate_t *self, nexus_error_t *error)
+{
+    uint64_t masters = 0, workers, jobs, seconds, steps;
+    if (parse_seeds (options_text (options, "seeds"), &self->first, &self->last, error) ||
+        (options_text (options, "masters") &&
+         options_number (options, "masters", 1, MASTERS_MAX, &masters, error)) ||
+        options_number (options, "workers", 0, 32, &workers, error) ||
+        options_number (options, "jobs", 1, 200, &jobs, error) ||
+        options_number (options, "seconds", 1, 86400, &seconds, error) ||
+        options_number (options, "steps", 1, 1000000000, &steps, error) ||
+        options_number (options, "processes", 0, 256, &self->processes, error) ||
+        check_world (options, workers > 0, error) ||
+        open_trace (self, options_text (options, "trace"), error))
+        return -1;
+    self->whole = workers > 0;
+    self->verbose = options_flag (options, "verbose");
+    const char *profile = options_text (options, "profile");
+    self->simulation = (simulation_options_t){.masters = masters ? (unsigned)masters : 3,
+                                              .workers = (unsigned)workers,
+                                              .jobs = (unsigned)jobs,
+                                              .profile = profile,
+                                              .wrong_clocks = options_flag (options, "clocks"),
+                                              .faults_ms = (int64_t)seconds * 1000,
+                                              .trace = self->trace};
+    self->masters = (masters_options_t){.masters = masters ? (unsigned)masters : 5,
+                                        .profile = profile,
+                                        .steps = steps,
+                                        .trace = self->trace};
+    return 0;
+}
+
+/*  ---- a history --------------------------------------------------------------------- */
+
+static int run_cluster (void *context, uint64_t seed, void *report, nexus_error_t *error)
+{
+    simulation_options_t options = ((simulate_t *)context)->simulation;
+    options.seed = seed;
+    return simulation_run (&options, report, error);
+}
+
+static int run_masters (void *context, uint64_t seed, void *report, nexus_error_t *error)
+{
+    masters_options_t options = ((simulate_t *)context)->masters;
+    options.seed = seed;
+    return masters_run (&options, report, error);
+}
+
+/*  What runs it again, and what broke. */
+static void print_failure (const simulate_t *self, uint64_t seed, const char *text)
+{
+    if (self->whole)
+        printf ("nexus simulate --seeds %" PRIu64 " --masters %u --profile %s --workers %u --jobs "
+                "%u --seconds %" PRId64 "%s: %s\n",
+                seed, self->simulation.masters, self->simulation.profile, self->simulation.workers,
+                self->simulation.jobs, self->simulation.faults_ms / 1000,
+                self->simulation.wrong_clocks ? " --clocks" : "", text);
     else
-        printf ("seed %" PRIu64 ": ok, ", seed);
-    printf ("%" PRIu64 " steps, %" PRId64 " virtual ms, term %" PRIu64 ", %" PRIu64
-            " log entries, %" PRIu64 " restarts, %" PRIu64 " processes, %" PRIu64
-            " jobs succeeded, %" PRIu64 " cancelled, digest %016" PRIx64 "\n",
-            report->steps, report->virtual_ms, report->terms, report->entries, report->restarts,
-            report->processes, report->jobs_succeeded, report->jobs_cancelled, report->digest);
+        printf ("nexus simulate --seeds %" PRIu64 " --masters %u --profile %s --steps %" PRIu64
+                ": %s\n",
+                seed, self->masters.masters, self->masters.profile, self->masters.steps, text);
+}
+
+static void cluster_ended (void *context, uint64_t seed, const void *ended, const char *error)
+{
+    simulate_t *self = context;
+    const simulation_report_t *report = ended;
+    self->failed += error != NULL;
+    self->steps += report->steps;
+    self->restarts += report->restarts;
+    self->jobs += report->jobs_succeeded + report->jobs_cancelled;
+    if (error)
+        print_failure (self, seed, error);
+    if (self->verbose)
+        printf ("seed %" PRIu64 ": %s, %" PRIu64 " steps, %" PRId64 " virtual ms, term %" PRIu64
+                ", %" PRIu64 " log entries, %" PRIu64 " restarts, %" PRIu64 " processes, %" PRIu64
+                " jobs succeeded, %" PRIu64 " cancelled, digest %016" PRIx64 "\n",
+                seed, error ? "failed" : "ok", report->steps, report->virtual_ms, report->terms,
+                report->entries, report->restarts, report->processes, report->jobs_succeeded,
+                report->jobs_cancelled, report->digest);
     fflush (stdout);
+}
+
+static void masters_ended (void *context, uint64_t seed, const void *ended, const char *error)
+{
+    simulate_t *self = context;
+    const masters_report_t *report = ended;
+    self->failed += error != NULL;
+    self->steps += report->steps;
+    self->restarts += report->restarts;
+    self->done += report->done;
+    if (error)
+        print_failure (self, seed, error);
+    if (self->verbose)
+        printf ("seed %" PRIu64 ": %s, %" PRIu64 " steps, %" PRId64 " virtual ms, term %" PRIu64
+                ", %" PRIu64 " log entries, %" PRIu64 " restarts, requests: %" PRIu64
+                " done, %" PRIu64 " refused, %" PRIu64 " unknown, digest %016" PRIx64 "\n",
+                seed, error ? "failed" : "ok", report->steps, report->virtual_ms, report->terms,
+                report->entries, report->restarts, report->done, report->refused, report->unknown,
+                report->digest);
+    fflush (stdout);
+}
+
+/*  ---- all ----------------------------------------------------------------------------- */
+
+static void print_sum (const simulate_t *self)
+{
+    printf ("%" PRIu64 " seeds: %" PRIu64 " failed; %" PRIu64 " steps, %" PRIu64
+            " restarts, %" PRIu64 " %s\n",
+            self->last - self->first + 1, self->failed, self->steps, self->restarts,
+            self->whole ? self->jobs : self->done, self->whole ? "jobs ended" : "requests done");
 }
 
 static int run_simulate (options_t *options)
 {
     nexus_error_t error = {0};
-    simulation_options_t simulation = {0};
-    uint64_t first = 0, last = 0, failed = 0, steps = 0, restarts = 0, jobs = 0;
-    if (parse (options, &simulation, &first, &last, &error))
+    simulate_t self = {0};
+    if (parse (options, &self, &error))
         return command_fail (&error);
-    for (uint64_t seed = first; seed <= last; seed++) {
-        simulation_report_t report = {0};
-        simulation.seed = seed;
-        int rc = simulation_run (&simulation, &report, &error);
-        if (rc && report.steps == 0)
-            return command_fail (&error); /* it did not even begin */
-        failed += rc != 0;
-        steps += report.steps;
-        restarts += report.restarts;
-        jobs += report.jobs_succeeded + report.jobs_cancelled;
-        if (rc || options_flag (options, "verbose"))
-            print_seed (seed, &report, rc ? error.text : NULL);
+    if (!simulator_profile (options_text (options, "profile"))) {
+        nexus_error_set (&error, NEXUS_NOT_FOUND,
+                         "--profile: there is no \"%s\"; try calm, lan, wan or swarm",
+                         options_text (options, "profile"));
+        return command_fail (&error);
     }
-    printf ("%" PRIu64 " seeds: %" PRIu64 " failed; %" PRIu64 " steps, %" PRIu64
-            " restarts, %" PRIu64 " jobs ended\n",
-            last - first + 1, failed, steps, restarts, jobs);
-    if (simulation.trace && fclose (simulation.trace)) {
+    seeds_t seeds = {.first = self.first,
+                     .last = self.last,
+                     .processes = self.trace ? 1 : (unsigned)self.processes,
+                     .report_size =
+                         self.whole ? sizeof (simulation_report_t) : sizeof (masters_report_t),
+                     .run = self.whole ? run_cluster : run_masters,
+                     .ended = self.whole ? cluster_ended : masters_ended,
+                     .context = &self};
+    if (seeds_run (&seeds, &error))
+        return command_fail (&error);
+    print_sum (&self);
+    if (self.trace && fclose (self.trace)) {
         nexus_error_set (&error, NEXUS_IO, "--trace: can't write %s: %s",
                          options_text (options, "trace"), strerror (errno));
         return command_fail (&error);
     }
-    return failed ? 1 : 0;
+    return self.failed ? 1 : 0;
 }
 
 const command_t command_simulate = {
     "simulate",
     "",
-    "Run whole clusters over virtual time, with faults",
-    "Each seed is a cluster of its own: masters and workers of the real actors, in\n"
-    "one thread, on a network and disks that fail as the profile says. Clients\n"
-    "submit and cancel jobs. In the end everything is healed, and all jobs have to\n"
-    "end on all masters. A seed that fails is named with the reason and gives the\n"
-    "same history each time: run it alone with --seeds N --trace FILE.\n"
+    "Try consensus, or whole clusters, over virtual time, with faults",
+    "Each seed is a cluster of its own, of the actors that ship, in one thread, on a\n"
+    "network and disks that fail as the profile says. Unless there are workers, it has\n"
+    "masters and clients that write and read; after each step Raft's invariants are\n"
+    "checked. With --workers, clients submit and cancel jobs, and in the end all jobs\n"
+    "have to end on all masters. A seed that fails is named by the command that runs\n"
+    "it again, with the reason; add --trace FILE to see each step.\n"
     "Exit code: 0 if no seed failed, else 1.",
     simulate_options,
     0,

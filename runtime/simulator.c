@@ -166,6 +166,9 @@ simulator_t *simulator_new (uint64_t seed, const simulator_profile_t *profile)
         self->settings[i] =
             min > 0 && max > 10 * min ? min * pow (max / min, at) : min + at * (max - min);
     }
+    for (int i = 0; i < SIMULATOR_SETTING_COUNT; i++)
+        if (random_real (&draw) < profile->settings[i].off)
+            self->settings[i] = 0;
     return self;
 }
 
@@ -203,7 +206,8 @@ static sim_disk_config_t disk_config (const simulator_t *self)
     return (sim_disk_config_t){.flush_ms = self->settings[SIMULATOR_FLUSH_MS],
                                .stall = self->settings[SIMULATOR_STALL],
                                .unsynced_lost = self->settings[SIMULATOR_UNSYNCED_LOST],
-                               .tear = self->settings[SIMULATOR_TEAR]};
+                               .tear = self->settings[SIMULATOR_TEAR],
+                               .write_fault = self->settings[SIMULATOR_WRITE_FAULT]};
 }
 
 double simulator_setting (const simulator_t *self, simulator_setting_t setting)
@@ -238,6 +242,9 @@ unsigned simulator_add_node (simulator_t *self, const simulator_node_t *config)
     node->clock_ns = (int64_t)random_below (&self->faults, UINT64_C (1000000000000000)) + 1;
     double skew = self->settings[SIMULATOR_SKEW_MS];
     node->skew_ms = (int64_t)((random_real (&self->faults) * 2 - 1) * skew);
+    double rate = self->settings[SIMULATOR_CLOCK_RATE];
+    if (rate > 0)
+        node->drift = (random_real (&self->faults) * 2 - 1) * rate;
     if (node->boot)
         sim_schedule (self, 0, EVENT_BOOT, number);
     else
@@ -364,6 +371,8 @@ simulator_result_t simulator_run (simulator_t *self, int64_t duration_ns, uint64
         sim_actor_t *actor = next_ready (self);
         if (actor) {
             self->steps++;
+            self->last_node = actor->node;
+            self->last_actor = actor->context.self;
             sim_actor_turn (actor);
             observe (self);
             continue;
@@ -381,6 +390,22 @@ void simulator_observe (simulator_t *self, simulator_observer_fn *observer, void
 {
     self->observer = observer;
     self->observer_context = context;
+}
+
+unsigned simulator_last_node (const simulator_t *self)
+{
+    return self->last_node;
+}
+
+const address_t *simulator_last_actor (const simulator_t *self)
+{
+    return &self->last_actor;
+}
+
+void simulator_watch (simulator_t *self, simulator_watcher_fn *watcher, void *context)
+{
+    self->watcher = watcher;
+    self->watcher_context = context;
 }
 
 const char *simulator_error (const simulator_t *self)

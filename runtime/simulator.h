@@ -72,7 +72,14 @@ enum { SIMULATOR_NODES_MAX = 64 };
     S (STALL,              "stall",              "share of flushes that take a hundred times as long") \
     S (UNSYNCED_LOST,      "unsynced_lost",      "share of unsynced commits that a crash loses (with all later ones)") \
     S (TEAR,               "tear",               "share of crashes that tear the first lost commit's last write") \
-    S (SHUFFLE,            "shuffle",            "share of turns that go to a random actor of those that wait")
+    S (SHUFFLE,            "shuffle",            "share of turns that go to a random actor of those that wait") \
+    S (WRITE_FAULT,        "write_fault",        "share of commits to a disk that fail")              \
+    S (CLOCK_RATE,         "clock_rate",         "a node's clocks run fast or slow by up to this share") \
+    S (ROT_INTERVAL_MS,    "rot_interval_ms",    "between flipped bits on a disk; for worlds that say where") \
+    S (WIPE_INTERVAL_MS,   "wipe_interval_ms",   "between disks that are lost for good; likewise")    \
+    S (CHANGE_INTERVAL_MS, "change_interval_ms", "between changes of who takes part; likewise")       \
+    S (TRANSFER_INTERVAL_MS, "transfer_interval_ms", "between transfers of leadership; likewise")     \
+    S (FULL_INTERVAL_MS,   "full_interval_ms",   "between disks that are nearly full for a while; likewise")
 /* clang-format on */
 
 #define SIMULATOR_SETTING_ID(id, name, doc) SIMULATOR_##id,
@@ -84,6 +91,7 @@ typedef struct {
     const char *name;
     struct {
         double min, max;
+        double off; /* the chance that a simulation has none of it (0) */
     } settings[SIMULATOR_SETTING_COUNT];
 } simulator_profile_t;
 
@@ -170,6 +178,14 @@ simulator_result_t simulator_run (simulator_t *self, int64_t duration_ns, uint64
                                   simulator_predicate_fn *until, void *context);
 /*  Called after every turn. One at a time. */
 void simulator_observe (simulator_t *self, simulator_observer_fn *observer, void *context);
+/*  Whose turn the last one was. */
+unsigned simulator_last_node (const simulator_t *self);
+const address_t *simulator_last_actor (const simulator_t *self);
+/*  Called with each message when an actor sends it (received is false) and when an
+    actor gets it. One at a time. What breaks an invariant is to be told by the observer. */
+typedef void (simulator_watcher_fn) (simulator_t *sim, void *context, unsigned node, bool received,
+                                     const message_t *message);
+void simulator_watch (simulator_t *self, simulator_watcher_fn *watcher, void *context);
 /*  "seed 7, step 1234, 12.345678 s: two leaders in term 4: m1, m3" */
 const char *simulator_error (const simulator_t *self);
 

@@ -209,7 +209,7 @@ static sim_node_t *node_of (const sim_actor_t *actor)
 static int64_t ctx_now (const context_t *ctx)
 {
     const sim_actor_t *actor = actor_of (ctx);
-    return actor->sim->now + node_of (actor)->clock_ns;
+    return sim_node_now (actor->sim, actor->node);
 }
 
 /*  2026-01-01, so that a simulation's dates are those of no log. */
@@ -246,6 +246,8 @@ static void ctx_send (context_t *ctx, message_t **message_p)
         memset (&message->to.node, 0, sizeof message->to.node);
     if (actor->sim->trace)
         sim_trace_message (actor->sim, actor->node, "send", message, NULL);
+    if (actor->sim->watcher)
+        actor->sim->watcher (actor->sim, actor->sim->watcher_context, actor->node, false, message);
     if (record_key_is_zero (&message->to.node))
         sim_deliver (actor->sim, actor->node, message_p);
     else
@@ -255,7 +257,8 @@ static void ctx_send (context_t *ctx, message_t **message_p)
 static uint64_t set_timer (sim_actor_t *actor, int64_t delay_ns, sim_event_t event, uint64_t data)
 {
     simulator_t *sim = actor->sim;
-    return timers_add (sim->timers, sim->now + delay_ns, actor, &actor->timers, (int)event, data);
+    int64_t delay = sim_node_delay (sim, actor->node, delay_ns);
+    return timers_add (sim->timers, sim->now + delay, actor, &actor->timers, (int)event, data);
 }
 
 static uint64_t ctx_request (context_t *ctx, message_t **message_p, int64_t timeout_ms)
@@ -631,6 +634,8 @@ static void receive (sim_actor_t *actor, const message_t *message)
     sim_digest (actor->sim, message->kind->id ^ message->correlation << 16 ^ message->size << 48);
     if (actor->sim->trace)
         sim_trace_message (actor->sim, actor->node, "receive", message, NULL);
+    if (actor->sim->watcher)
+        actor->sim->watcher (actor->sim, actor->sim->watcher_context, actor->node, true, message);
     actor->context.trace = message->trace;
     CALL (actor, actor->child.behaviour->receive, message);
     actor->context.trace = 0;

@@ -13,10 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*  What was written: in the queue and in both tables at once. */
+typedef struct {
+    size_t references;
+    size_t size;
+    uint8_t data[];
+} block_t;
+
 typedef struct {
     uint64_t key;
-    uint8_t *data;
-    size_t size;
+    block_t *block;
 } entry_t;
 
 /*  Ascending by key: mostly appended to. */
@@ -25,16 +31,15 @@ typedef struct {
     size_t count, capacity;
 } table_t;
 
-static const int64_t OPEN = INT64_MAX; /* of the commit that is still being written */
+static const int64_t OPEN = INT64_MAX;       /* of the commit that is still being written */
+static const int64_t FAILED = INT64_MAX - 1; /* of one that nobody knows of what the disk has */
 
 typedef struct operation operation_t;
 struct operation {
     operation_t *next;
     int64_t durable_at;
-    bool erase;
     uint64_t first, last;
-    size_t size;
-    uint8_t data[];
+    block_t *block; /* NULL: they are erased */
 };
 
 struct sim_disk {
@@ -56,6 +61,22 @@ static void *checked (void *memory)
 }
 
 /*  ---- tables ------------------------------------------------------------ */
+
+static block_t *block_new (const void *data, size_t size)
+{
+    block_t *block = checked (malloc (sizeof *block + size));
+    block->references = 1;
+    block->size = size;
+    if (size)
+        memcpy (block->data, data, size);
+    return block;
+}
+
+static void block_release (block_t *block)
+{
+    if (block && --block->references == 0)
+        free (block);
+}
 
 /*  The place of the first entry whose key is not below. */
 static size_t table_find (const table_t *table, uint64_t key)
@@ -79,14 +100,13 @@ static entry_t *table_get (const table_t *table, uint64_t key)
     return place < table->count && table->entries[place].key == key ? &table->entries[place] : NULL;
 }
 
-static void table_put (table_t *table, uint64_t key, const uint8_t *data, size_t size)
+/*  Shares the block. */
+static void table_put (table_t *table, uint64_t key, block_t *block)
 {
-    uint8_t *copy = checked (malloc (size ? size : 1));
-    if (size)
-        memcpy (copy, data, size);
     size_t place = table_find (table, key);
+    block->references++;
     if (place < table->count && table->entries[place].key == key) {
-        free (table->entries[place].data);
+        block_release (table->entries[place].block);
     } else {
         if (table->count == table->capacity) {
             table->capacity = table->capacity ? table->capacity * 2 : 64;
@@ -96,14 +116,14 @@ static void table_put (table_t *table, uint64_t key, const uint8_t *data, size_t
                  (table->count - place) * sizeof (entry_t));
         table->count++;
     }
-    table->entries[place] = (entry_t){key, copy, size};
+    table->entries[place] = (entry_t){key, block};
 }
 
 static void table_erase (table_t *table, uint64_t first, uint64_t last)
 {
     size_t from = table_find (table, first), to = from;
     for (; to < table->count && table->entries[to].key <= last; to++)
-        free (table->entries[to].data);
+        block_release (table->entries[to].block);
     if (to > from)
         memmove (table->entries + from, table->entries + to,
                  (table->count - to) * sizeof (entry_t));
@@ -119,10 +139,10 @@ static void table_free (table_t *table)
 
 static void apply (table_t *table, const operation_t *operation)
 {
-    if (operation->erase)
-        table_erase (table, operation->first, operation->last);
+    if (operation->block)
+        table_put (table, operation->first, operation->block);
     else
-        table_put (table, operation->first, operation->data, operation->size);
+        table_erase (table, operation->first, operation->last);
 }
 
 /*  ---- the queue --------------------------------------------------------- */
@@ -133,6 +153,7 @@ static void drop_first (sim_disk_t *self)
     self->queue = operation->next;
     if (!self->queue)
         self->queue_end = &self->queue;
+    block_release (operation->block);
     free (operation);
 }
 
@@ -182,24 +203,22 @@ void sim_disk_configure (sim_disk_t *self, const sim_disk_config_t *config)
     self->config = *config;
 }
 
+static operation_t *operation_new (uint64_t first, uint64_t last, block_t *block)
+{
+    operation_t *operation = checked (malloc (sizeof *operation));
+    *operation = (operation_t){.first = first, .last = last, .block = block};
+    return operation;
+}
+
 void sim_disk_write (sim_disk_t *self, uint64_t key, const void *data, size_t size)
 {
-    operation_t *operation = checked (calloc (1, sizeof *operation + size));
-    operation->first = operation->last = key;
-    operation->size = size;
-    if (size)
-        memcpy (operation->data, data, size);
-    enqueue (self, operation);
+    enqueue (self, operation_new (key, key, block_new (data, size)));
 }
 
 void sim_disk_erase (sim_disk_t *self, uint64_t first, uint64_t last)
 {
     assert (first <= last);
-    operation_t *operation = checked (calloc (1, sizeof *operation));
-    operation->erase = true;
-    operation->first = first;
-    operation->last = last;
-    enqueue (self, operation);
+    enqueue (self, operation_new (first, last, NULL));
 }
 
 int64_t sim_disk_commit (sim_disk_t *self)
@@ -207,14 +226,16 @@ int64_t sim_disk_commit (sim_disk_t *self)
     double ms = self->config.flush_ms * (0.5 + random_real (&self->random));
     if (random_real (&self->random) < self->config.stall)
         ms *= 100;
+    bool fails =
+        self->config.write_fault > 0 && random_real (&self->random) < self->config.write_fault;
     int64_t end = *self->now + (int64_t)(ms * 1e6);
     if (end < self->flush_end)
         end = self->flush_end;
     self->flush_end = end;
     for (operation_t *operation = self->queue; operation; operation = operation->next)
         if (operation->durable_at == OPEN)
-            operation->durable_at = end;
-    return end - *self->now;
+            operation->durable_at = fails ? FAILED : end;
+    return fails ? -1 : end - *self->now;
 }
 
 /*  ---- reading ----------------------------------------------------------- */
@@ -225,8 +246,8 @@ static bool read_table (const table_t *table, uint64_t key, const uint8_t **ret_
     const entry_t *entry = table_get (table, key);
     if (!entry)
         return false;
-    *ret_data = entry->data;
-    *ret_size = entry->size;
+    *ret_data = entry->block->data;
+    *ret_size = entry->block->size;
     return true;
 }
 
@@ -257,13 +278,14 @@ bool sim_disk_next (const sim_disk_t *self, uint64_t key, uint64_t *ret_key)
 /*  A torn write: its head arrived, the rest is zeroes. */
 static void tear (sim_disk_t *self, const operation_t *operation)
 {
-    if (operation->erase || operation->size == 0)
+    const block_t *whole = operation->block;
+    if (!whole || whole->size == 0 || table_get (&self->durable, operation->first))
         return;
-    size_t head = random_below (&self->random, operation->size);
-    uint8_t *torn = checked (calloc (1, operation->size));
-    memcpy (torn, operation->data, head);
-    table_put (&self->durable, operation->first, torn, operation->size);
-    free (torn);
+    block_t *torn = block_new (whole->data, whole->size);
+    size_t head = random_below (&self->random, whole->size);
+    memset (torn->data + head, 0, whole->size - head);
+    table_put (&self->durable, operation->first, torn);
+    block_release (torn);
 }
 
 void sim_disk_crash (sim_disk_t *self)
@@ -288,25 +310,40 @@ void sim_disk_crash (sim_disk_t *self)
     table_erase (&self->visible, 0, UINT64_MAX);
     for (size_t i = 0; i < self->durable.count; i++) {
         const entry_t *entry = &self->durable.entries[i];
-        table_put (&self->visible, entry->key, entry->data, entry->size);
+        table_put (&self->visible, entry->key, entry->block);
     }
 }
 
-static bool flip (table_t *table, uint64_t key, uint64_t bit)
+static block_t *find_block (const table_t *table, uint64_t key)
 {
-    entry_t *entry = table_get (table, key);
-    if (!entry || entry->size == 0)
-        return false;
-    bit %= entry->size * 8;
-    entry->data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    return true;
+    const entry_t *entry = table_get (table, key);
+    return entry && entry->block->size ? entry->block : NULL;
+}
+
+static void flip (block_t *block, uint64_t bit)
+{
+    bit %= block->size * 8;
+    block->data[bit / 8] ^= (uint8_t)(1u << bit % 8);
 }
 
 bool sim_disk_rot (sim_disk_t *self, uint64_t key)
 {
     advance (self);
     uint64_t bit = random_next (&self->random);
-    bool visible = flip (&self->visible, key, bit);
-    bool durable = flip (&self->durable, key, bit);
+    block_t *visible = find_block (&self->visible, key);
+    block_t *durable = find_block (&self->durable, key);
+    if (visible)
+        flip (visible, bit);
+    if (durable && durable != visible)
+        flip (durable, bit);
     return visible || durable;
+}
+
+void sim_disk_wipe (sim_disk_t *self)
+{
+    while (self->queue)
+        drop_first (self);
+    self->flush_end = *self->now;
+    table_erase (&self->visible, 0, UINT64_MAX);
+    table_erase (&self->durable, 0, UINT64_MAX);
 }

@@ -4,7 +4,8 @@
     commit; sim_disk_commit closes it and starts its flush. All of it is readable
     at once, but nothing of it is durable until the flush is over: a crash keeps
     the first of the unfinished commits, in order, loses the others, and may
-    leave a torn write (its head, then zeroes) of the first lost one.
+    leave a torn write (its head, then zeroes) of the first lost one; but what lay
+    there before is then still there, as in a store that copies on write.
 
     Whoever acknowledges a commit before its flush is over will be found out by
     a crash:
@@ -29,6 +30,7 @@ typedef struct {
     double stall;         /* share of flushes that take a hundred times as long */
     double unsynced_lost; /* chance that a crash loses an unfinished commit, and all after it */
     double tear;          /* chance that a crash tears the first lost write */
+    double write_fault;   /* chance that a commit fails */
 } sim_disk_config_t;
 
 /*  now is the simulation's clock, borrowed. */
@@ -40,7 +42,8 @@ void sim_disk_configure (sim_disk_t *self, const sim_disk_config_t *config);
 void sim_disk_write (sim_disk_t *self, uint64_t key, const void *data, size_t size);
 /*  Removes the records from first to last, both included. */
 void sim_disk_erase (sim_disk_t *self, uint64_t first, uint64_t last);
-/*  Ends the commit; returns how long its flush takes from now. */
+/*  Ends the commit; returns how long its flush takes from now. -1: it failed; what of it the disk
+    has, only the crash will show that has to follow. */
 int64_t sim_disk_commit (sim_disk_t *self);
 
 /*  The record of that key, durable or not; false if there is none. Borrowed
@@ -49,7 +52,7 @@ bool sim_disk_read (const sim_disk_t *self, uint64_t key, const uint8_t **ret_da
                     size_t *ret_size);
 /*  The first key from key on; false if there is none. */
 bool sim_disk_next (const sim_disk_t *self, uint64_t key, uint64_t *ret_key);
-/*  The same, of what a crash now could not lose. */
+/*  As sim_disk_read, of what a crash now could not lose. */
 bool sim_disk_read_durable (sim_disk_t *self, uint64_t key, const uint8_t **ret_data,
                             size_t *ret_size);
 
@@ -57,3 +60,5 @@ bool sim_disk_read_durable (sim_disk_t *self, uint64_t key, const uint8_t **ret_
 void sim_disk_crash (sim_disk_t *self);
 /*  Flips a bit of a stored record; false if there is none of that key. */
 bool sim_disk_rot (sim_disk_t *self, uint64_t key);
+/*  Replaces the disk by an empty one. Of a node that is down. */
+void sim_disk_wipe (sim_disk_t *self);

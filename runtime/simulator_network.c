@@ -87,7 +87,7 @@ static void transmit (simulator_t *self, unsigned from, unsigned to, message_t *
     message_t *sent = *message_p;
     buffer_clear (&self->scratch);
     record_encode (sent->kind, sent->body, &self->scratch);
-    int64_t left_ns = sent->deadline_ns - self->now - self->nodes[from].clock_ns;
+    int64_t left_ns = sent->deadline_ns - sim_node_now (self, from);
     sim_dead_t reason = refusal (self, from, to, sent, left_ns);
     if (reason != DEAD_REASONS) {
         sim_dead_letter (self, from, message_p, reason);
@@ -146,6 +146,6 @@ void sim_network_arrive (simulator_t *self, sim_arrival_t *arrival)
         return;
     }
     if (message->deadline_ns)
-        message->deadline_ns += self->now + self->nodes[node].clock_ns;
+        message->deadline_ns += sim_node_now (self, node);
     sim_deliver (self, node, &message);
 }

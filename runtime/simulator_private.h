@@ -90,6 +90,7 @@ typedef struct {
     bool held; /* down until simulator_restart */
     unsigned boots;
     int64_t clock_ns; /* this node's monotonic clock is ahead by this */
+    double drift;     /* and gains this much in each unit of time */
     int64_t skew_ms;  /* and its wall clock by this */
     sim_actor_t *first_root, *last_root;
     sim_disk_t *disk;
@@ -152,6 +153,10 @@ struct simulator {
     void *outside_context;
     simulator_observer_fn *observer;
     void *observer_context;
+    simulator_watcher_fn *watcher;
+    void *watcher_context;
+    unsigned last_node;
+    address_t last_actor;
     FILE *trace;
     bool failed;
     nexus_error_t error;
@@ -182,6 +187,17 @@ int sim_find_node (const simulator_t *self, const record_key_t *key);
 void sim_boot (simulator_t *self, unsigned node);
 /*  Schedules an event of the simulator's own. */
 void sim_schedule (simulator_t *self, int64_t delay_ns, sim_event_t event, uint64_t data);
+/*  A node's monotonic clock, and how long the simulation waits until it has moved on by delay_ns. */
+static inline int64_t sim_node_now (const simulator_t *self, unsigned node)
+{
+    const sim_node_t *home = &self->nodes[node];
+    return self->now + home->clock_ns + (int64_t)((double)self->now * home->drift);
+}
+static inline int64_t sim_node_delay (const simulator_t *self, unsigned node, int64_t delay_ns)
+{
+    double drift = self->nodes[node].drift;
+    return drift == 0 ? delay_ns : (int64_t)((double)delay_ns / (1 + drift)) + 1;
+}
 /*  A chance from 0 to 1. */
 static inline bool sim_chance (random_t *random, double chance)
 {

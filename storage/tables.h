@@ -61,6 +61,10 @@ size_t tables_each (tables_txn_t *txn, size_t table, slice_t prefix, slice_t fro
 
 size_t tables_count (tables_txn_t *txn, size_t table);
 
+/*  Of the memory backing: a hash of all that is committed, in whatever order it was written.
+    Costs nothing: it is kept up by every write. */
+uint64_t tables_memory_hash (tables_t *self);
+
 /*  Bytes used and the limit, for metrics and refusal at 80 %. */
 void tables_usage (tables_t *self, size_t *ret_used, size_t *ret_limit);
 

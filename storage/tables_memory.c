@@ -18,6 +18,7 @@
 typedef struct {
     atomic_size_t references;
     uint64_t priority;
+    uint64_t content; /* hash of key and value */
     size_t key_size;
     size_t value_size;
     char bytes[]; /* the key, then the value */
@@ -34,7 +35,8 @@ struct node {
 typedef struct {
     node_t *tree;
     size_t count;
-    size_t bytes; /* keys and values */
+    size_t bytes;     /* keys and values */
+    uint64_t content; /* the sum of the entries' */
 } root_t;
 
 typedef struct {
@@ -89,6 +91,8 @@ static entry_t *entry_new (slice_t key, slice_t value)
     entry_t *entry = allocate (sizeof *entry + key.size + value.size);
     atomic_init (&entry->references, 1);
     entry->priority = hash (key);
+    entry->content = hash (value) * 3 ^ entry->priority;
+    entry->content = (entry->content ^ entry->content >> 32) * 0x9e3779b97f4a7c15u;
     entry->key_size = key.size;
     entry->value_size = value.size;
     memcpy (entry->bytes, key.data, key.size);
@@ -224,6 +228,7 @@ static bool take_out (root_t *root, slice_t key, node_t **left, node_t **right)
         return false;
     root->count--;
     root->bytes -= old->entry->key_size + old->entry->value_size;
+    root->content -= old->entry->content;
     node_release (old);
     return true;
 }
@@ -240,6 +245,7 @@ static int memory_put (tables_txn_t *txn, size_t table, slice_t key, slice_t val
     root->tree = merge (merge (left, node_new (entry, NULL, NULL)), right);
     root->count++;
     root->bytes += key.size + value.size;
+    root->content += entry->content;
     return 0;
 }
 
@@ -350,6 +356,17 @@ static void memory_usage (tables_t *base, size_t *ret_used, size_t *ret_limit)
     pthread_mutex_unlock (&self->roots_lock);
     *ret_used = used;
     *ret_limit = SIZE_MAX;
+}
+
+uint64_t tables_memory_hash (tables_t *base)
+{
+    memory_tables_t *self = (memory_tables_t *)base;
+    uint64_t content = 0;
+    pthread_mutex_lock (&self->roots_lock);
+    for (size_t i = 0; i < base->count; i++)
+        content = (content ^ content >> 29) * 0xbf58476d1ce4e5b9u + self->roots[i].content;
+    pthread_mutex_unlock (&self->roots_lock);
+    return content;
 }
 
 static void memory_close (tables_t *base)

@@ -29,7 +29,7 @@ static void compose_master (simulated_master_t *self)
                                        .masters_count = simulation->options.masters,
                                        .election_ms = election_ms (simulation),
                                        .heartbeat_ms = election_ms (simulation) / 6,
-                                       .log = simulated_log (self->disk)};
+                                       .log = simulated_log (&self->log)};
     self->registry = (registry_args_t){
         .tables = self->tables,
         .keyring = self->keyring,
@@ -52,7 +52,7 @@ static void compose_master (simulated_master_t *self)
                                            .children = self->services,
                                            .count = 3};
     const child_t children[] = {
-        {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->disk},
+        {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->log.self},
         {.behaviour = &ledger_behaviour, .name = "ledger", .args = &self->ledger},
         {.behaviour = &election_behaviour, .name = "election", .args = &self->election},
         {.behaviour = &supervisor_behaviour, .name = "services", .args = &self->supervisor},
@@ -65,7 +65,7 @@ static int boot_master (simulator_t *sim, unsigned node, void *context, nexus_er
 {
     simulated_master_t *self = context;
     self->simulation->boots++;
-    self->disk = simulator_disk (sim, node);
+    simulated_log_init (&self->log, simulator_disk (sim, node));
     compose_master (self);
     child_t root = {.behaviour = &node_behaviour, .name = "node", .args = &self->node};
     return simulator_spawn (sim, node, &root, error);

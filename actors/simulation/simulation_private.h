@@ -59,7 +59,7 @@ struct simulated_master {
     simulation_t *simulation;
     unsigned number;
     char name[16];
-    sim_disk_t *disk;
+    simulated_log_t log;
     tables_t *tables; /* survive a crash: a commit is durable */
     keyring_t *keyring;
     cluster_root_t root;

@@ -32,7 +32,7 @@ typedef struct {
     unsigned node;
     uint64_t applied; /* survives a crash if the ledgers are durable */
     election_args_t args;
-    sim_disk_t *disk;
+    simulated_log_t log;
 } member_t;
 
 struct cluster {
@@ -277,10 +277,10 @@ static const behaviour_t client_behaviour = {
 static int s_boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *error)
 {
     member_t *master = context;
-    master->disk = simulator_disk (sim, node);
-    master->args.log = simulated_log (master->disk);
+    simulated_log_init (&master->log, simulator_disk (sim, node));
+    master->args.log = simulated_log (&master->log);
     const child_t children[] = {
-        {.behaviour = &simulated_log_behaviour, .name = "log", .args = &master->disk},
+        {.behaviour = &simulated_log_behaviour, .name = "log", .args = &master->log.self},
         {.behaviour = &fake_ledger_behaviour, .name = "ledger", .args = master},
         {.behaviour = &election_behaviour, .name = "election", .args = &master->args},
         {.behaviour = &client_behaviour, .name = "client", .args = master},

@@ -1,0 +1,342 @@
+/*  masters_checks - the invariants of consensus, after every step
+
+    Each check looks at what the last step changed, so that a step costs the same
+    however long the history is. Raft's safety properties are those of Ongaro's
+    thesis, figure 3.2. */
+#include "actors/simulation/masters_private.h"
+
+#include "actors/election/election_private.h"
+#include "actors/election/raft_core.h"
+#include "storage/crc32c.h"
+#include "storage/raft_log_actor.h"
+#include "storage/tables.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define U(number) ((unsigned long long)(number))
+
+static const election_t *election_of (masters_t *self, const machine_t *machine)
+{
+    const election_t *election = simulator_state (self->sim, machine->number, "election", 0);
+    return election && election->raft && !election->failed ? election : NULL;
+}
+
+static truth_t *truth_at (masters_t *self, uint64_t index)
+{
+    if (index >= self->truth_room) {
+        size_t room = index * 2 + 1024;
+        self->truth = raft_realloc (self->truth, room * sizeof *self->truth);
+        memset (self->truth + self->truth_room, 0, (room - self->truth_room) * sizeof (truth_t));
+        self->truth_room = room;
+    }
+    return &self->truth[index];
+}
+
+static uint64_t hash_data (const void *data, size_t size)
+{
+    return (uint64_t)crc32c (0, data, size) << 24 ^ size;
+}
+
+/*  ---- log matching -------------------------------------------------------------- */
+
+static seen_t *seen_find (const masters_t *self, uint64_t index, uint64_t term)
+{
+    uint64_t mask = self->seen_room - 1;
+    uint64_t place = (index * UINT64_C (0x9e3779b97f4a7c15) ^ term * UINT64_C (0xc2b2ae3d27d4eb4f));
+    place ^= place >> 29;
+    while (self->seen[place & mask].index &&
+           (self->seen[place & mask].index != index || self->seen[place & mask].term != term))
+        place++;
+    return &self->seen[place & mask];
+}
+
+static void seen_grow (masters_t *self)
+{
+    seen_t *old = self->seen;
+    size_t room = self->seen_room;
+    self->seen_room = room ? room * 2 : 4096;
+    self->seen = calloc (self->seen_room, sizeof (seen_t));
+    assert (self->seen);
+    for (size_t i = 0; i < room; i++)
+        if (old[i].index)
+            *seen_find (self, old[i].index, old[i].term) = old[i];
+    free (old);
+}
+
+/*  Same index and term: same data, and the same before it; so, by induction, are whole logs. */
+static void check_entry (masters_t *self, const machine_t *machine, const log_entry_t *entry,
+                         uint64_t previous_term)
+{
+    if (self->seen_count * 2 >= self->seen_room)
+        seen_grow (self);
+    uint64_t hash = hash_data (entry->data.data, entry->data.size);
+    seen_t *seen = seen_find (self, entry->index, entry->term);
+    if (!seen->index) {
+        *seen = (seen_t){entry->index, entry->term, previous_term, hash};
+        self->seen_count++;
+    } else if (seen->hash != hash || seen->previous_term != previous_term)
+        masters_wrong (self,
+                       "log matching: %s writes another entry %llu of term %llu than there was",
+                       machine->name, U (entry->index), U (entry->term));
+}
+
+static void check_append (masters_t *self, machine_t *machine, const log_append_t *append)
+{
+    const election_t *election = election_of (self, machine);
+    const simulated_log_state_t *disk = &machine->log.state;
+    if (append->term < disk->term ||
+        (append->term == disk->term && disk->vote && append->vote != disk->vote))
+        masters_wrong (self, "%s goes back from term %llu, vote %llx to term %llu, vote %llx",
+                       machine->name, U (disk->term), U (disk->vote), U (append->term),
+                       U (append->vote));
+    if (append->commit < disk->commit)
+        masters_wrong (self, "%s goes back from commit %llu to %llu", machine->name,
+                       U (disk->commit), U (append->commit));
+    if (append->truncate_from && append->truncate_from <= machine->commit)
+        masters_wrong (self, "%s truncates from %llu, and %llu was committed", machine->name,
+                       U (append->truncate_from), U (machine->commit));
+    for (size_t i = 0; i < append->entries.count && election; i++) {
+        const log_entry_t *entry = &append->entries.items[i];
+        uint64_t previous = i ? append->entries.items[i - 1].term
+                              : raft_journal_term (&election->raft->journal, entry->index - 1);
+        check_entry (self, machine, entry, previous);
+    }
+}
+
+/*  ---- committed ------------------------------------------------------------------ */
+
+static machine_t *machine_of (masters_t *self, uint64_t id)
+{
+    for (unsigned i = 0; i < self->options.masters; i++)
+        if (election_id (&self->keys[i]) == id)
+            return &self->machines[i];
+    return NULL;
+}
+
+typedef struct {
+    masters_t *world;
+    uint64_t index, term;
+} durable_t;
+
+/*  1 if a crash at this moment would leave the entry on that master's disk. */
+static uint64_t is_durable (uint64_t id, void *context)
+{
+    const durable_t *entry = context;
+    machine_t *machine = machine_of (entry->world, id);
+    if (!machine)
+        return 0;
+    simulated_log_state_t state = simulated_log_durable_state (&machine->log);
+    uint64_t term;
+    if (entry->index < state.first && state.number)
+        return 1; /* a snapshot has it */
+    return entry->index <= state.last &&
+           simulated_log_durable (&machine->log, entry->index, &term) && term == entry->term;
+}
+
+static void check_majority (masters_t *self, const machine_t *machine, const raft_t *raft,
+                            uint64_t index, uint64_t term)
+{
+    durable_t entry = {self, index, term};
+    const raft_conf_state_t *conf = &raft->tracker.conf;
+    if (!quorum_joint_acked (&conf->voters, &conf->voters_outgoing, is_durable, &entry))
+        masters_wrong (
+            self, "%s takes entry %llu of term %llu for committed, and no majority has it on disk",
+            machine->name, U (index), U (term));
+}
+
+/*  What this master takes for committed since its last turn. */
+static void check_commit (masters_t *self, machine_t *machine, const raft_t *raft)
+{
+    uint64_t commit = raft->journal.committed;
+    if (commit < machine->commit)
+        masters_wrong (self, "%s: the commit index goes back from %llu to %llu", machine->name,
+                       U (machine->commit), U (commit));
+    for (uint64_t index = machine->commit + 1; index <= commit; index++) {
+        uint64_t term = raft_journal_term (&raft->journal, index);
+        truth_t *truth = truth_at (self, index);
+        if (!term)
+            continue; /* a snapshot had it */
+        if (!truth->term) {
+            const seen_t *seen = seen_find (self, index, term);
+            *truth = (truth_t){.term = term, .hash = seen->hash, .decided = raft->term};
+        } else if (truth->term != term)
+            masters_wrong (self,
+                           "%s: entry %llu is of term %llu, and one of term %llu was committed",
+                           machine->name, U (index), U (term), U (truth->term));
+    }
+    if (commit > self->committed) {
+        check_majority (self, machine, raft, commit, truth_at (self, commit)->term);
+        self->committed = commit;
+    }
+    machine->commit = commit;
+}
+
+/*  What goes to the ledger. */
+static void check_apply (masters_t *self, machine_t *machine, const apply_t *apply)
+{
+    const election_t *election = election_of (self, machine);
+    for (size_t i = 0; i < apply->entries.count && election; i++) {
+        const apply_entry_t *entry = &apply->entries.items[i];
+        truth_t *truth = truth_at (self, entry->index);
+        uint64_t hash = hash_data (entry->command.data, entry->command.size);
+        if (machine->applied && entry->index != machine->applied + 1)
+            masters_wrong (self, "%s applies entry %llu after %llu", machine->name,
+                           U (entry->index), U (machine->applied));
+        machine->applied = entry->index;
+        if (!truth->term) /* the check of this very turn comes later */
+            *truth = (truth_t){.term = entry->term, .hash = hash, .decided = election->raft->term};
+        if (truth->term != entry->term || truth->hash != hash)
+            masters_wrong (
+                self, "%s applies another entry %llu (term %llu) than was committed (term %llu)",
+                machine->name, U (entry->index), U (entry->term), U (truth->term));
+    }
+}
+
+/*  ---- leaders --------------------------------------------------------------------- */
+
+static void check_complete (masters_t *self, const machine_t *machine, const raft_t *raft)
+{
+    uint64_t index = self->committed;
+    while (index && truth_at (self, index)->decided >= raft->term)
+        index--;
+    if (index && index >= raft_journal_first (&raft->journal) &&
+        raft_journal_term (&raft->journal, index) != truth_at (self, index)->term)
+        masters_wrong (self,
+                       "leader completeness: %s leads in term %llu without entry %llu of term %llu",
+                       machine->name, U (raft->term), U (index), U (truth_at (self, index)->term));
+}
+
+static void check_leader (masters_t *self, machine_t *machine, const raft_t *raft)
+{
+    if (raft->term >= self->leaders_room) {
+        size_t room = raft->term * 2 + 64;
+        self->leaders = raft_realloc (self->leaders, room * sizeof *self->leaders);
+        memset (self->leaders + self->leaders_room, 0,
+                (room - self->leaders_room) * sizeof *self->leaders);
+        self->leaders_room = room;
+    }
+    uint64_t *leader = &self->leaders[raft->term];
+    if (*leader == raft->config.id)
+        return;
+    if (*leader) {
+        masters_wrong (self, "two leaders in term %llu: %s and %s", U (raft->term),
+                       machine_of (self, *leader)->name, machine->name);
+        return;
+    }
+    *leader = raft->config.id;
+    if (self->terms < raft->term)
+        self->terms = raft->term;
+    check_complete (self, machine, raft);
+}
+
+/*  While it lasts, this is certainly the only leader. */
+static void check_lease (masters_t *self, const machine_t *machine, const raft_t *raft)
+{
+    if (!raft_lease_valid (raft))
+        return;
+    for (unsigned i = 0; i < self->options.masters; i++) {
+        const election_t *other = election_of (self, &self->machines[i]);
+        if (other && other->raft != raft && other->raft->role == RAFT_LEADER &&
+            other->raft->term > raft->term)
+            masters_wrong (self, "%s has a lease in term %llu, and %s leads in term %llu",
+                           machine->name, U (raft->term), self->machines[i].name,
+                           U (other->raft->term));
+    }
+}
+
+/*  ---- promises ---------------------------------------------------------------------- */
+
+static void check_vote (masters_t *self, machine_t *machine, const simulated_log_state_t *disk,
+                        uint64_t term, const record_key_t *candidate)
+{
+    if (disk->term < term || (disk->term == term && disk->vote != election_id (candidate)))
+        masters_wrong (self, "%s votes in term %llu before that is on its disk", machine->name,
+                       U (term));
+}
+
+/*  Acknowledged: all up to there, as it is in this log, even after a crash. */
+static void check_acknowledged (masters_t *self, machine_t *machine,
+                                const simulated_log_state_t *disk, const consensus_t *answer)
+{
+    const election_t *election = election_of (self, machine);
+    uint64_t index = answer->index, term = 0;
+    /* What was asked in a term that is over may have been replaced since. */
+    if (!election || index < disk->first || answer->term < election->raft->term)
+        return;
+    if (disk->term < answer->term || disk->last < index ||
+        !simulated_log_durable (&machine->log, index, &term) ||
+        term != raft_journal_term (&election->raft->journal, index))
+        masters_wrong (self, "%s acknowledges entry %llu in term %llu before that is on its disk",
+                       machine->name, U (index), U (answer->term));
+}
+
+static void check_promise (masters_t *self, machine_t *machine, const message_t *message)
+{
+    const consensus_t *sent = message->body;
+    if (sent->reject || (sent->type != RAFT_MSG_APP_RESP && sent->type != RAFT_MSG_VOTE &&
+                         sent->type != RAFT_MSG_VOTE_RESP))
+        return;
+    simulated_log_state_t disk = simulated_log_durable_state (&machine->log);
+    if (sent->type == RAFT_MSG_APP_RESP)
+        check_acknowledged (self, machine, &disk, sent);
+    else
+        check_vote (self, machine, &disk, sent->term,
+                    sent->type == RAFT_MSG_VOTE ? &self->keys[machine->number] : &message->to.node);
+}
+
+/*  ---- the ledger ----------------------------------------------------------------------- */
+
+static void check_ledger (masters_t *self, machine_t *machine)
+{
+    nexus_error_t error;
+    tables_txn_t *txn = tables_begin (machine->tables, false, &error);
+    assert (txn);
+    uint64_t index = ledger_number (txn, LEDGER_APPLIED);
+    tables_abort (&txn);
+    truth_t *truth = truth_at (self, index);
+    uint64_t hash = tables_memory_hash (machine->tables);
+    if (!truth->ledger)
+        truth->ledger = hash;
+    else if (truth->ledger != hash)
+        masters_wrong (self, "%s: the ledger at index %llu differs from another master's",
+                       machine->name, U (index));
+}
+
+/*  ---- all ------------------------------------------------------------------------------- */
+
+void masters_check_sent (masters_t *self, machine_t *machine, const message_t *message)
+{
+    if (message->kind == &consensus_record)
+        check_promise (self, machine, message);
+    else if (message->kind == &log_append_record)
+        check_append (self, machine, message->body);
+    else if (message->kind == &apply_record)
+        check_apply (self, machine, message->body);
+}
+
+void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
+{
+    if (strcmp (actor, "ledger") == 0) {
+        check_ledger (self, machine);
+        return;
+    }
+    if (strcmp (actor, "election") != 0)
+        return;
+    const election_t *election = election_of (self, machine);
+    if (!election)
+        return;
+    check_commit (self, machine, election->raft);
+    if (election->raft->role == RAFT_LEADER) {
+        check_leader (self, machine, election->raft);
+        check_lease (self, machine, election->raft);
+    }
+}
+
+void masters_check_boot (masters_t *self, machine_t *machine)
+{
+    (void)self;
+    machine->commit = machine->applied = 0;
+    machine->leads = false;
+}

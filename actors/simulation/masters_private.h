@@ -1,0 +1,110 @@
+/*  masters_private - what the files of the masters' world share
+
+    masters.c          the world: nodes, boots, the run, the end
+    masters_checks.c   the invariants, after every step
+    masters_faults.c   what goes wrong beyond the simulator's own faults
+    masters_clients.c  who asks for something
+    masters_trace.c    a line for each step
+*/
+#pragma once
+
+#include "actors/ledger/ledger.h"
+#include "actors/node/node.h"
+#include "actors/simulation/masters.h"
+#include "actors/simulation/raft_log.h"
+#include "runtime/random.h"
+
+typedef struct masters masters_t;
+
+typedef enum { FAULT_TRANSFER, FAULT_FULL, FAULTS } masters_fault_t;
+
+/*  A master's machine: what outlives its actors, and what it has shown to others. */
+typedef struct {
+    void *self; /* args of its actors point here: a behaviour's are const */
+    masters_t *world;
+    unsigned number;
+    char name[16];
+    simulated_log_t log;
+    tables_t *tables; /* survive a crash, unless the boot finds that they don't */
+    ledger_args_t ledger;
+    election_args_t election;
+    child_t children[4];
+    node_args_t node;
+    unsigned boots;
+    bool broken; /* its disk lied: it may stay down for good */
+
+    /* Since the boot: */
+    bool leads;
+    uint64_t commit;
+    uint64_t applied;
+} machine_t;
+
+/*  What is known of an index of the log. */
+typedef struct {
+    uint64_t term;    /* of the committed entry; 0: none is known to be committed */
+    uint64_t hash;    /* of its type and data */
+    uint64_t decided; /* the term in which that was seen first */
+    uint64_t ledger;  /* hash of the tables at this index; 0: not seen */
+} truth_t;
+
+/*  An entry that some log had: what it holds, and what stood before it. */
+typedef struct {
+    uint64_t index, term, previous_term, hash;
+} seen_t;
+
+struct masters {
+    masters_options_t options;
+    simulator_t *sim;
+    random_t random;
+    record_key_t keys[MASTERS_MAX];
+    machine_t machines[MASTERS_MAX];
+    uint64_t boots;
+    int64_t faults[FAULTS]; /* when the next one comes; virtual ns */
+    bool calm;
+
+    truth_t *truth; /* by index */
+    size_t truth_room;
+    uint64_t committed; /* the highest index that any master knew to be */
+    seen_t *seen;       /* open addressing */
+    size_t seen_count, seen_room;
+    uint64_t *leaders; /* by term: election_id */
+    size_t leaders_room;
+    uint64_t terms;
+    uint64_t started, done, refused, unknown;
+    int64_t answered_ns; /* when a client's request last ended well */
+
+    bool wrong; /* an invariant broke: */
+    nexus_error_t error;
+    char line[4096]; /* of the trace: this step */
+    size_t line_size;
+};
+
+/*  Notes the first broken invariant. */
+void masters_wrong (masters_t *self, const char *format, ...)
+    __attribute__ ((format (printf, 2, 3)));
+/*  NULL: it isn't a master's. */
+machine_t *masters_machine (masters_t *self, const record_key_t *key);
+
+/*  masters_checks.c */
+/*  A message that an actor sends. */
+void masters_check_sent (masters_t *self, machine_t *machine, const message_t *message);
+/*  A turn of that actor is over. */
+void masters_check_turn (masters_t *self, machine_t *machine, const char *actor);
+/*  A machine boots. */
+void masters_check_boot (masters_t *self, machine_t *machine);
+
+/*  masters_faults.c */
+void masters_faults_begin (masters_t *self);
+/*  Does what is due; returns virtual ns until the next one. */
+int64_t masters_faults_next (masters_t *self);
+/*  What lasts is over. */
+void masters_faults_end (masters_t *self);
+
+/*  masters_clients.c */
+extern const behaviour_t
+    masters_client_behaviour; /* "client"; args: where the machine_t * stands */
+
+/*  masters_trace.c */
+void masters_trace_message (masters_t *self, const machine_t *machine, bool received,
+                            const message_t *message);
+void masters_trace_turn (masters_t *self, const machine_t *machine, const char *actor);
