@@ -197,7 +197,7 @@ void raft_send_durable (raft_t *self, raft_message_t message)
 static bool s_must_write (const raft_t *self)
 {
     return self->term != self->term_written || self->vote != self->vote_written ||
-           raft_journal_last (&self->journal) > self->journal.written;
+           self->journal.anew || raft_journal_last (&self->journal) > self->journal.written;
 }
 
 /*  Lets go what waited for writes that are durable now. */
@@ -238,6 +238,10 @@ static void s_ready_write (raft_t *self, raft_ready_t *ready)
         return;
     uint64_t last = raft_journal_last (&self->journal);
     uint64_t first = self->journal.written + 1;
+    if (self->journal.anew) {
+        ready->snapshot_index = self->journal.base;
+        ready->snapshot_term = self->journal.base_term;
+    }
     if (first <= last) {
         ready->append_count =
             raft_journal_entries (&self->journal, first, last, SIZE_MAX, SIZE_MAX, &ready->append);
@@ -302,8 +306,10 @@ bool raft_ready (raft_t *self, raft_ready_t *ready)
     ready->reads_count = self->answers_count;
     self->answers = NULL;
     self->answers_count = self->answers_capacity = 0;
+    ready->offer = self->offer;
+    self->offer = (raft_offer_t){0};
     if (ready->soft_changed || ready->sequence || ready->committed_count || ready->messages.count ||
-        ready->reads_count)
+        ready->reads_count || ready->offer.index)
         return true;
     raft_ready_clear (ready);
     return false;
@@ -399,6 +405,7 @@ void raft_status (const raft_t *self, raft_status_t *status)
         .anomalies = self->anomalies,
         .elections = self->elections,
         .disk_stalls = self->disk_stalls,
+        .snapshot = self->snapshot_index,
     };
 }
 

@@ -30,6 +30,13 @@
     is still writing. There is nothing else to be careful about: whatever stands in
     ready.messages may be sent, in any order, late, twice or never.
 
+    Snapshots. The core moves no state, only positions. Whoever runs it says up to where a
+    copy of the state machine is durable (raft_set_snapshot); the log may be compacted up to
+    there. A peer that needs what is compacted is offered the leader's copy with every
+    heartbeat that it answers (MsgSnap). On the peer the offer comes out as ready.offer; when
+    the copy is durable there, raft_restore begins the log anew behind it. Then the state
+    machine has to become the copy, and raft_applied says so.
+
     Peers are not trusted to make sense: a message that contradicts the protocol is
     counted (raft_status_t.anomalies) and ignored.
 */
@@ -110,6 +117,14 @@ void raft_unreachable (raft_t *self, uint64_t id);
 /*  On a follower: whoever the leader was, it is known to be gone; vote for others at once.
     Breaks that leader's lease if it isn't. */
 void raft_forget_leader (raft_t *self);
+/*  This node has a durable copy of its state machine as it was after (index, term): what a leader
+    offers to those who are too far behind. Never one that is ahead of what is applied here. */
+void raft_set_snapshot (raft_t *self, uint64_t index, uint64_t term);
+/*  A copy that the leader offered is durable here. RAFT_OK: the log begins anew behind it (the
+    next write says so), and the state machine has to become that copy before it applies
+    anything more; raft_applied (raft, index) when it has. RAFT_INVALID: it is of no use, this log
+    has come as far meanwhile, or this node leads; nothing was changed. */
+raft_result_t raft_restore (raft_t *self, uint64_t index, uint64_t term);
 /*  A configuration takes effect: its entry is being applied (call this before raft_applied names
     it), or it was restored. A leader that is no voter in it steps down as soon as others can go
     on without it. RAFT_INVALID: it makes no
@@ -136,6 +151,13 @@ typedef struct {
 
 raft_soft_state_t raft_soft_state (const raft_t *self);
 
+/*  A copy that the leader has, for a log that is too far behind. */
+typedef struct {
+    uint64_t from; /* the leader */
+    uint64_t index;
+    uint64_t term;
+} raft_offer_t;
+
 /*  What is to be done now. It belongs to the caller until raft_ready_clear; blobs can be
     kept longer with references of their own. */
 typedef struct {
@@ -143,6 +165,8 @@ typedef struct {
     raft_soft_state_t soft;
     uint64_t sequence; /* 0: nothing to write; it is always to be synced */
     raft_hard_state_t hard;
+    uint64_t snapshot_index; /* before that, drop the whole log: it begins anew behind this; or 0 */
+    uint64_t snapshot_term;
     uint64_t truncate_from; /* before that, drop what is stored from here on; 0: nothing */
     raft_entry_t *append;
     size_t append_count;
@@ -151,6 +175,7 @@ typedef struct {
     raft_messages_t messages;
     raft_read_t *reads;
     size_t reads_count;
+    raft_offer_t offer; /* index 0: none. Comes again and again for as long as it stands */
 } raft_ready_t;
 
 /*  Fills *ready and returns true if there is something to do. */
@@ -183,6 +208,7 @@ typedef struct {
     uint64_t anomalies;   /* messages that made no sense */
     uint64_t elections;   /* campaigns begun */
     uint64_t disk_stalls; /* leaderships given up because the own disk hung */
+    uint64_t snapshot;    /* the index that the durable copy covers; 0: none */
 } raft_status_t;
 void raft_status (const raft_t *self, raft_status_t *status);
 

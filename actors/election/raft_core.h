@@ -2,6 +2,7 @@
 
     raft.c              life cycle, time, the ready loop
     raft_step.c         a message comes in: terms first, then by type
+    raft_snapshot.c     those who need what is compacted
     raft_election.c     roles, campaigns, votes
     raft_replication.c  proposals, MsgApp and its answers, commit, heartbeats
     raft_read.c         ReadIndex and the lease
@@ -77,6 +78,10 @@ struct raft {
     size_t answers_count;
     size_t answers_capacity;
 
+    uint64_t snapshot_index; /* of the durable copy of the state machine; 0: there is none */
+    uint64_t snapshot_term;
+    raft_offer_t offer; /* follower: the leader's, to be handed out */
+
     uint64_t anomalies;
     uint64_t elections;
     uint64_t disk_stalls;
@@ -124,6 +129,11 @@ void raft_acknowledge_self (raft_t *self);
 void raft_maybe_commit (raft_t *self);
 /*  Leader: no change of the configuration can be proposed now. */
 bool raft_changing (const raft_t *self);
+
+/*  raft_snapshot.c */
+/*  Leader: the peer needs entries that are compacted. Offers the copy, if there is one. */
+void raft_offer_snapshot (raft_t *self, tracker_progress_t *peer);
+void raft_on_snapshot (raft_t *self, const raft_message_t *message);
 
 /*  raft_read.c */
 bool raft_committed_in_term (const raft_t *self);

@@ -106,7 +106,7 @@ static bool s_conf_waits (const raft_t *self)
             found |= entries[i].type == RAFT_ENTRY_CONFIG;
         raft_entries_free (entries, count);
         if (count == 0)
-            return true; /* it can't be read now, so nobody knows */
+            return true; /* it can't be read now, or a copy covers it: nobody knows */
         index += count;
     }
     return found;

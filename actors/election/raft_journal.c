@@ -39,7 +39,8 @@ void raft_journal_clear (raft_journal_t *self)
 
 uint64_t raft_journal_first (const raft_journal_t *self)
 {
-    return self->storage.first (self->storage.self);
+    uint64_t first = self->storage.first (self->storage.self);
+    return first > self->base ? first : self->base + 1;
 }
 
 uint64_t raft_journal_last (const raft_journal_t *self)
@@ -59,6 +60,8 @@ uint64_t raft_journal_term (const raft_journal_t *self, uint64_t index)
         return 0;
     if (index >= self->offset)
         return s_at (self, index)->term;
+    if (index <= self->base)
+        return index == self->base ? self->base_term : 0;
     return self->storage.term (self->storage.self, index);
 }
 
@@ -140,6 +143,24 @@ static void s_truncate (raft_journal_t *self, uint64_t index)
             self->writes[i].last = index - 1;
 }
 
+void raft_journal_restore (raft_journal_t *self, uint64_t index, uint64_t term)
+{
+    assert (index > self->committed && term > 0);
+    for (size_t i = 0; i < self->count; i++)
+        raft_blob_release (self->entries[self->head + i].blob);
+    self->head = self->count = self->bytes = 0;
+    /* What is being written goes when it is written. */
+    for (size_t i = 0; i < self->writes_count; i++)
+        self->writes[i].last = 0;
+    self->base = index;
+    self->base_term = term;
+    self->anew = true;
+    self->offset = index + 1;
+    self->durable = 0; /* until the write that says so is done */
+    self->written = self->stored = index;
+    self->committed = self->applying = index;
+}
+
 /*  Entries of a MsgApp follow one another, with terms that never go down. */
 static bool s_consecutive (uint64_t previous, uint64_t previous_term, const raft_entry_t *entries,
                            size_t count)
@@ -203,7 +224,7 @@ size_t raft_journal_entries (const raft_journal_t *self, uint64_t index, uint64_
     *ret_entries = NULL;
     if (last > raft_journal_last (self))
         last = raft_journal_last (self);
-    if (index > last || index == 0 || count_max == 0)
+    if (index > last || index <= self->base || count_max == 0)
         return 0;
     size_t count = last - index + 1 < count_max ? (size_t)(last - index + 1) : count_max;
     /* One call answers from one place: the rest comes with the next. */
@@ -230,8 +251,9 @@ void raft_journal_write (raft_journal_t *self, uint64_t sequence, int64_t now_ms
     }
     uint64_t last = raft_journal_last (self);
     self->writes[self->writes_count++] = (raft_write_t){
-        .sequence = sequence, .last = last > self->written ? last : 0, .issued_ms = now_ms};
+        .sequence = sequence, .last = self->anew || last > self->written ? last : 0, .issued_ms = now_ms};
     self->written = self->stored = last;
+    self->anew = false;
 }
 
 /*  Frees the oldest entries in memory that nobody needs from there. */

@@ -8,6 +8,9 @@
     as many of the newest others as fit in cache_bytes_max, which are those that
     followers that keep up, and the state machine, ask for.
 
+    A copy of the state machine may take the place of everything: the log then begins anew
+    behind it (base), and what storage still answers for is no longer asked.
+
     Writes go out in order, each with a sequence number, and are reported durable
     in the same order. If a suffix is replaced while a write of it is under way,
     that write counts only for what is left of it.
@@ -34,6 +37,9 @@ typedef struct {
     uint64_t durable;
     uint64_t written;
     uint64_t stored; /* where the log on disk ends when all that was handed out is written */
+    uint64_t base; /* of the copy that the log begins behind, since this start; 0: storage knows */
+    uint64_t base_term;
+    bool anew; /* to be told to storage with the next write */
     uint64_t committed;
     uint64_t applying; /* handed out to be applied up to here */
     uint64_t applied;
@@ -79,6 +85,10 @@ void raft_journal_push (raft_journal_t *self, const raft_entry_t *entry);
 raft_append_result_t raft_journal_append (raft_journal_t *self, uint64_t previous,
                                           uint64_t previous_term, const raft_entry_t *entries,
                                           size_t count);
+
+/*  Forgets all entries and begins behind a copy that covers (index, term), which is ahead of what
+    is committed. Everything up to index then counts as committed and handed out. */
+void raft_journal_restore (raft_journal_t *self, uint64_t index, uint64_t term);
 
 /*  From index on, at most count_max and bytes_max but at least one, with references of their
     own; the caller frees them (raft_entries_free). 0 and NULL if there are none to be had. */

@@ -55,10 +55,15 @@ static bool s_send_append (raft_t *self, tracker_progress_t *peer, bool empty)
         return false;
     uint64_t previous = peer->next - 1;
     uint64_t term = raft_journal_term (&self->journal, previous);
-    if (previous > 0 && term == 0) {
-        if (previous + 1 < raft_journal_first (&self->journal))
-            tracker_become_snapshot (peer, raft_journal_first (&self->journal) - 1);
-        return false; /* otherwise it can't be read at the moment */
+    bool known = previous == 0 || term > 0;
+    /* What is compacted may still be in memory. */
+    if (!known || peer->next < self->journal.offset) {
+        if (peer->next < raft_journal_first (&self->journal)) {
+            raft_offer_snapshot (self, peer);
+            return false;
+        }
+        if (!known)
+            return false; /* it can't be read at the moment */
     }
     raft_message_t message = {
         .type = RAFT_MSG_APP,
@@ -268,6 +273,10 @@ void raft_on_heartbeat_resp (raft_t *self, const raft_message_t *message)
         if (self->round - message->context < RAFT_ROUNDS)
             peer->acked_sent_ms = self->round_sent_ms[message->context % RAFT_ROUNDS];
         raft_reads_confirm (self);
+    }
+    if (peer->state == TRACKER_SNAPSHOT) {
+        raft_offer_snapshot (self, peer);
+        return;
     }
     /* Something may have been lost on the way: an empty MsgApp brings it to light. */
     if (peer->match < raft_journal_last (&self->journal) || peer->state == TRACKER_PROBE)

@@ -23,7 +23,8 @@ static bool s_is_vote (const raft_message_t *message)
 
 static bool s_from_leader (const raft_message_t *message)
 {
-    return message->type == RAFT_MSG_APP || message->type == RAFT_MSG_HEARTBEAT;
+    return message->type == RAFT_MSG_APP || message->type == RAFT_MSG_HEARTBEAT ||
+           message->type == RAFT_MSG_SNAP;
 }
 
 /*  A message of a later term. False: it is not to be handled any further. */
@@ -47,6 +48,7 @@ static void s_earlier_term (raft_t *self, const raft_message_t *message)
     switch (message->type) {
     case RAFT_MSG_APP:
     case RAFT_MSG_HEARTBEAT:
+    case RAFT_MSG_SNAP:
         /* A leader of the past. With PreVote or CheckQuorum our term may be later without
            anybody having been elected, and our own votes are ignored: so tell him our term.
            He steps down, and the cluster meets in one term again. */
@@ -68,7 +70,7 @@ static void s_earlier_term (raft_t *self, const raft_message_t *message)
     }
 }
 
-/*  A MsgApp or MsgHeartbeat of this term. False if its sender can't be the leader. */
+/*  A MsgApp, MsgHeartbeat or MsgSnap of this term. False if its sender can't be the leader. */
 static bool s_follow (raft_t *self, const raft_message_t *message)
 {
     if (self->role == RAFT_LEADER || (self->leader && self->leader != message->from)) {
@@ -103,6 +105,10 @@ static void s_dispatch (raft_t *self, const raft_message_t *message)
     case RAFT_MSG_HEARTBEAT:
         if (s_follow (self, message))
             raft_on_heartbeat (self, message);
+        break;
+    case RAFT_MSG_SNAP:
+        if (s_follow (self, message))
+            raft_on_snapshot (self, message);
         break;
     case RAFT_MSG_APP_RESP:
         if (leader)

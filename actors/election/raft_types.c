@@ -115,6 +115,7 @@ const char *raft_message_name (raft_message_type_t type)
         [RAFT_MSG_TRANSFER_LEADER] = "MsgTransferLeader",
         [RAFT_MSG_READ_INDEX] = "MsgReadIndex",
         [RAFT_MSG_READ_INDEX_RESP] = "MsgReadIndexResp",
+        [RAFT_MSG_SNAP] = "MsgSnap",
     };
     return type > 0 && type < RAFT_MSG_TYPES ? names[type] : "MsgUnknown";
 }

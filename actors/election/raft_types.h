@@ -68,6 +68,7 @@ typedef enum {
     RAFT_MSG_TRANSFER_LEADER, /* to the leader: make the sender leader */
     RAFT_MSG_READ_INDEX,      /* context: the asker's request id */
     RAFT_MSG_READ_INDEX_RESP, /* context, index; or reject: ask again with a fresh id */
+    RAFT_MSG_SNAP,            /* index, log_term: fetch the leader's copy of the state up to here */
     RAFT_MSG_TYPES
 } raft_message_type_t;
 

@@ -17,9 +17,9 @@ RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
 
 /*  From "election" to "election" of another master. */
 #define CONSENSUS(F) \
-    F (UINT, type, _, .min = 1, .max = 12, .doc = "1 MsgApp, 2 MsgAppResp, 3 MsgHeartbeat, 4 MsgHeartbeatResp, 5 MsgVote, 6 MsgVoteResp, 7 MsgPreVote, 8 MsgPreVoteResp, 9 MsgTimeoutNow, 10 MsgTransferLeader, 11 MsgReadIndex, 12 MsgReadIndexResp.") \
+    F (UINT, type, _, .min = 1, .max = 13, .doc = "1 MsgApp, 2 MsgAppResp, 3 MsgHeartbeat, 4 MsgHeartbeatResp, 5 MsgVote, 6 MsgVoteResp, 7 MsgPreVote, 8 MsgPreVoteResp, 9 MsgTimeoutNow, 10 MsgTransferLeader, 11 MsgReadIndex, 12 MsgReadIndexResp, 13 MsgSnap.") \
     F (UINT, term, _, .doc = "The sender's term; of a MsgPreVote and its grant, the one after it.") \
-    F (UINT, index, _, .doc = "MsgApp: the entry before entries. MsgAppResp: all is on disk up to here; if rejected, the index that was asked about. MsgVote, MsgPreVote: the candidate's last entry. MsgReadIndexResp: what to wait for.") \
+    F (UINT, index, _, .doc = "MsgApp: the entry before entries. MsgAppResp: all is on disk up to here; if rejected, the index that was asked about. MsgVote, MsgPreVote: the candidate's last entry. MsgReadIndexResp: what to wait for. MsgSnap: the last entry that the leader's copy of the state covers.") \
     F (UINT, log_term, _, .doc = "The term of the entry at index; of a rejection, at reject_hint.") \
     F (UINT, commit, _, .doc = "MsgApp, MsgHeartbeat: the leader's commit index.") \
     F (UINT, reject_hint, _, .doc = "MsgAppResp: the logs may agree up to here.") \

@@ -24,6 +24,8 @@
 typedef struct {
     uint64_t sequence;
     raft_hard_state_t hard;
+    uint64_t snapshot_index;
+    uint64_t snapshot_term;
     uint64_t truncate_from;
     raft_entry_t *entries;
     size_t count;
@@ -37,6 +39,7 @@ typedef struct {
     raft_hard_state_t hard;
     raft_entry_t *log; /* log[i] has index i + 1 */
     size_t log_count;
+    uint64_t compacted; /* entries up to here can't be read any more */
     uint64_t applied;
     bool hold; /* writes wait for cluster_flush */
     cluster_write_t writes[4096];
@@ -45,6 +48,11 @@ typedef struct {
     raft_read_t reads[4096];
     size_t reads_count;
     uint64_t committed_seen;
+    raft_offer_t offer; /* the last one */
+    uint64_t copy_index; /* the durable copy of the state machine */
+    uint64_t copy_term;
+    bool no_fetch;      /* offers are not followed */
+    uint64_t restores;
 } cluster_node_t;
 
 typedef struct {
@@ -94,8 +102,7 @@ static uint64_t cluster_value (const raft_entry_t *entry)
 /*  The disk as the core reads it. */
 static uint64_t s_disk_first (void *self)
 {
-    (void)self;
-    return 1;
+    return ((cluster_node_t *)self)->compacted + 1;
 }
 
 static uint64_t s_disk_last (void *self)
@@ -106,7 +113,7 @@ static uint64_t s_disk_last (void *self)
 static uint64_t s_disk_term (void *self, uint64_t index)
 {
     cluster_node_t *node = self;
-    return index >= 1 && index <= node->log_count ? node->log[index - 1].term : 0;
+    return index >= 1 && index >= node->compacted && index <= node->log_count ? node->log[index - 1].term : 0;
 }
 
 static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes_max,
@@ -114,6 +121,8 @@ static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes
 {
     cluster_node_t *node = self;
     size_t count = 0, bytes = 0;
+    if (lo <= node->compacted)
+        return 0;
     for (uint64_t index = lo; index < hi && index <= node->log_count; index++) {
         bytes += raft_entry_bytes (&node->log[index - 1]);
         if (count && bytes > bytes_max)
@@ -135,6 +144,20 @@ static void s_write_free (cluster_write_t *write)
     raft_entries_free (write->entries, write->count);
 }
 
+/*  Behind a copy of the state machine. */
+static void s_disk_begin_anew (cluster_node_t *node, uint64_t index, uint64_t term)
+{
+    assert_true (index > node->compacted);
+    s_disk_truncate (node, 0);
+    for (uint64_t i = 1; i <= index; i++)
+        node->log[node->log_count++] = (raft_entry_t){.index = i, .term = i == index ? term : 0};
+    node->compacted = index;
+    if (node->hard.commit < index)
+        node->hard.commit = index;
+    if (node->hard.term < term)
+        node->hard = (raft_hard_state_t){.term = term, .commit = node->hard.commit};
+}
+
 /*  The oldest write reaches the disk; the core isn't told yet. */
 static uint64_t s_disk_write (cluster_node_t *node)
 {
@@ -143,6 +166,8 @@ static uint64_t s_disk_write (cluster_node_t *node)
     memmove (node->writes, node->writes + 1, node->writes_count * sizeof (cluster_write_t));
     assert_true (write.hard.term >= node->hard.term);
     node->hard = write.hard;
+    if (write.snapshot_index)
+        s_disk_begin_anew (node, write.snapshot_index, write.snapshot_term);
     if (write.truncate_from) {
         assert_true (write.truncate_from <= node->log_count);
         s_disk_truncate (node, write.truncate_from - 1);
@@ -239,6 +264,8 @@ static void s_check_node (cluster_t *self, cluster_node_t *node)
     assert_true (status.durable <= node->log_count);
     for (uint64_t i = node->committed_seen + 1; i <= status.hard.commit; i++) {
         raft_entry_t *entries;
+        if (i < status.first)
+            continue;
         assert_int_equal (raft_journal_entries (&node->raft->journal, i, i, 1, SIZE_MAX, &entries),
                           1);
         s_check_committed (self, i, entries[0].term, cluster_value (&entries[0]));
@@ -253,7 +280,7 @@ static void s_check_node (cluster_t *self, cluster_node_t *node)
         *leader = node->id;
         /* Leader completeness: a new leader has all that was ever committed. */
         assert_true (status.last >= self->committed_last);
-        for (uint64_t i = 1; i <= self->committed_last; i++)
+        for (uint64_t i = status.first; i <= self->committed_last; i++)
             assert_int_equal (raft_journal_term (&node->raft->journal, i), self->committed[i].term);
     }
     assert_int_equal (*leader, node->id); /* election safety */
@@ -276,6 +303,38 @@ static void s_apply_config (cluster_node_t *node, const raft_entry_t *entry)
     assert_int_equal (raft_configure (node->raft, &change.conf), RAFT_OK);
 }
 
+/*  The copy that was offered is there: the log and the state machine become it. */
+static raft_result_t cluster_restore (cluster_t *self, uint64_t id)
+{
+    cluster_node_t *node = &self->nodes[id];
+    assert_true (node->offer.index <= self->committed_last);
+    assert_int_equal (node->offer.term, self->committed[node->offer.index].term);
+    raft_result_t result = raft_restore (node->raft, node->offer.index, node->offer.term);
+    if (result != RAFT_OK)
+        return result;
+    assert_true (node->offer.index > node->applied);
+    node->applied = node->copy_index = node->offer.index;
+    node->copy_term = node->offer.term;
+    node->restores++;
+    raft_applied (node->raft, node->applied);
+    return result;
+}
+
+/*  A durable copy of the state machine as it is, and the log goes up to keep entries before. */
+static void cluster_compact (cluster_t *self, uint64_t id, uint64_t keep)
+{
+    cluster_node_t *node = &self->nodes[id];
+    if (node->applied > node->copy_index) {
+        node->copy_index = node->applied;
+        node->copy_term = self->committed[node->applied].term;
+    }
+    raft_set_snapshot (node->raft, node->copy_index, node->copy_term);
+    /* The log can't be compacted beyond what it knows to be committed. */
+    uint64_t to = node->copy_index < node->hard.commit ? node->copy_index : node->hard.commit;
+    if (to > keep && to - keep > node->compacted)
+        node->compacted = to - keep;
+}
+
 /*  One ready of a node. */
 static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *ready)
 {
@@ -286,6 +345,8 @@ static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *re
         node->writes[node->writes_count++] =
             (cluster_write_t){.sequence = ready->sequence,
                               .hard = ready->hard,
+                              .snapshot_index = ready->snapshot_index,
+                              .snapshot_term = ready->snapshot_term,
                               .truncate_from = ready->truncate_from,
                               .entries = ready->append,
                               .count = ready->append_count};
@@ -302,6 +363,11 @@ static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *re
     }
     if (ready->committed_count)
         raft_applied (node->raft, node->applied);
+    if (ready->offer.index) {
+        node->offer = ready->offer;
+        if (!node->no_fetch)
+            cluster_restore (self, node->id);
+    }
     for (size_t i = 0; i < ready->reads_count && node->reads_count < 4096; i++)
         node->reads[node->reads_count++] = ready->reads[i];
 }
@@ -359,6 +425,11 @@ static void cluster_start (cluster_t *self, uint64_t id)
 {
     cluster_node_t *node = &self->nodes[id];
     const char *reason = "?";
+    /* A copy became durable, and the log's write that follows it is lost: it is done now. */
+    if (node->copy_index > node->log_count ||
+        (node->copy_index > node->compacted &&
+         node->log[node->copy_index - 1].term != node->copy_term))
+        s_disk_begin_anew (node, node->copy_index, node->copy_term);
     node->config.hard_state = node->hard;
     node->config.applied = node->applied;
     node->config.seed = cluster_random (self, UINT32_MAX);
@@ -366,6 +437,7 @@ static void cluster_start (cluster_t *self, uint64_t id)
     node->raft = raft_new (&node->config, self->now_ms, &reason);
     if (!node->raft)
         fail_msg ("node %d doesn't start: %s", (int)id, reason);
+    raft_set_snapshot (node->raft, node->copy_index, node->copy_term);
 }
 
 /*  What is on its way to the disk is lost. */
@@ -565,7 +637,9 @@ static void cluster_check_logs (cluster_t *self)
             cluster_node_t *one = &self->nodes[a], *other = &self->nodes[b];
             size_t i = one->log_count < other->log_count ? one->log_count : other->log_count;
             bool same = false;
-            while (i-- > 0) {
+            uint64_t compacted =
+                one->compacted > other->compacted ? one->compacted : other->compacted;
+            while (i-- > compacted) {
                 bool equal = one->log[i].term == other->log[i].term;
                 assert_true (equal || !same);
                 same = equal;
