@@ -284,6 +284,7 @@ static void put_ranges (page_t *self)
         {"80-119", "the control plane (actors/protocol/cluster.h); 110-116 within a worker"},
         {"120-129", "HTTP exchanges, and between gateways (actors/protocol/http.h)"},
         {"130-139", "consensus (actors/protocol/consensus.h)"},
+        {"140-149", "copies of the ledger (actors/protocol/snapshot.h)"},
         {"200-219", "ledger commands, which travel inside other messages "
                     "(actors/protocol/command.h)"},
     };

@@ -182,7 +182,7 @@ static int open_env (lmdb_env_t *self, size_t map_size, unsigned flags, unsigned
 int lmdb_env_open (lmdb_env_t *self, const char *dir, size_t map_size, unsigned flags,
                    unsigned tables_max, nexus_error_t *error)
 {
-    assert ((flags & ~(unsigned)MDB_NOMETASYNC) == 0);
+    assert (flags == 0 || flags == MDB_NOMETASYNC || flags == MDB_NOSYNC);
     lmdb_env_t env = {.lock = -1, .dir = strdup (dir)};
     if (!env.dir)
         return nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");

@@ -12,8 +12,8 @@
     refuses. The way out is a restart.
 
     Thread-safe but for open and close. MDB_NOTLS is always set: a read
-    transaction belongs to its object, not to its thread. Never MDB_NOSYNC,
-    MDB_WRITEMAP, MDB_MAPASYNC or MDB_NOLOCK.
+    transaction belongs to its object, not to its thread. Never MDB_WRITEMAP,
+    MDB_MAPASYNC or MDB_NOLOCK; MDB_NOSYNC only for what can be made again.
 */
 #pragma once
 
@@ -32,7 +32,7 @@ typedef struct {
     atomic_int poison; /* LMDB's code of the first fatal error, or 0 */
 } lmdb_env_t;
 
-/*  flags: 0 or MDB_NOMETASYNC. map_size is an upper limit of the file's size; it
+/*  flags: 0, MDB_NOMETASYNC or MDB_NOSYNC. map_size is an upper limit of the file's size; it
     costs address space, no disk. -1 with an error that names the directory;
     self is then as before. The directory is created if its parent exists. */
 int lmdb_env_open (lmdb_env_t *self, const char *dir, size_t map_size, unsigned flags,

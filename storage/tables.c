@@ -1,3 +1,4 @@
+#include "storage/little_endian.h"
 #include "storage/tables_backing.h"
 
 #include <assert.h>
@@ -135,4 +136,100 @@ size_t tables_count (tables_txn_t *txn, size_t table)
 void tables_usage (tables_t *self, size_t *ret_used, size_t *ret_limit)
 {
     self->ops->usage (self, ret_used, ret_limit);
+}
+
+int tables_replace (tables_t *self, const char *file, nexus_error_t *error)
+{
+    assert (self->ops->replace && atomic_load (&self->writer) == NULL);
+    return self->ops->replace (self, file, error);
+}
+
+/*  ---- through memory --------------------------------------------------------------- */
+
+/*  A dump: for each entry the table (4 bytes), the key's size (4), the value's size (8), little
+    endian, and both. */
+enum { DUMP_HEAD = 16 };
+
+typedef struct {
+    buffer_t *out;
+    size_t table;
+} dump_t;
+
+static bool dump_entry (void *context, slice_t key, slice_t value)
+{
+    dump_t *dump = context;
+    uint8_t head[DUMP_HEAD];
+    put_u32 (head, (uint32_t)dump->table);
+    put_u32 (head + 4, (uint32_t)key.size);
+    put_u64 (head + 8, value.size);
+    buffer_append (dump->out, head, sizeof head);
+    buffer_append (dump->out, key.data, key.size);
+    buffer_append (dump->out, value.data, value.size);
+    return true;
+}
+
+void tables_dump (tables_t *self, buffer_t *out)
+{
+    tables_txn_t *txn = tables_begin (self, false, NULL);
+    if (!txn)
+        return;
+    for (size_t i = 0; i < self->count; i++) {
+        dump_t dump = {out, i};
+        tables_each (txn, i, (slice_t){0}, (slice_t){0}, dump_entry, &dump);
+    }
+    tables_abort (&txn);
+}
+
+/*  The first key of a table; keys are copied because deleting moves them. */
+static bool first_key (void *context, slice_t key, slice_t value)
+{
+    (void)value;
+    buffer_append (context, key.data, key.size);
+    return false;
+}
+
+static void empty (tables_txn_t *txn, size_t table)
+{
+    buffer_t key = {0};
+    while (tables_each (txn, table, (slice_t){0}, (slice_t){0}, first_key, &key)) {
+        tables_delete (txn, table, (slice_t){key.data, key.size});
+        buffer_clear (&key);
+    }
+    buffer_free (&key);
+}
+
+/*  One entry of a dump; returns its size, or 0: it is none. */
+static size_t load_entry (tables_txn_t *txn, const uint8_t *bytes, size_t size,
+                          nexus_error_t *error)
+{
+    if (size < DUMP_HEAD)
+        return 0;
+    uint64_t key = get_u32 (bytes + 4), value = get_u64 (bytes + 8);
+    if (get_u32 (bytes) >= txn->tables->count || key > KEY_SIZE_MAX || key == 0 ||
+        value > size - DUMP_HEAD || key > size - DUMP_HEAD - value)
+        return 0;
+    const uint8_t *data = bytes + DUMP_HEAD;
+    if (tables_put (txn, get_u32 (bytes), (slice_t){data, key}, (slice_t){data + key, value},
+                    error) != 0)
+        return 0;
+    return DUMP_HEAD + key + value;
+}
+
+int tables_load (tables_t *self, const void *dump, size_t size, nexus_error_t *error)
+{
+    tables_txn_t *txn = tables_begin (self, true, error);
+    if (!txn)
+        return -1;
+    for (size_t i = 0; i < self->count; i++)
+        empty (txn, i);
+    nexus_error_set (error, NEXUS_CORRUPT, "the dump of the tables is damaged");
+    for (size_t at = 0; at < size;) {
+        size_t taken = load_entry (txn, (const uint8_t *)dump + at, size - at, error);
+        if (taken == 0) {
+            tables_abort (&txn);
+            return -1;
+        }
+        at += taken;
+    }
+    return tables_commit (&txn, error);
 }

@@ -10,13 +10,23 @@
     anything. Pointers that a read returns are valid until its transaction ends
     (or, in a write transaction, until its next write).
 
-    Durability (LMDB): a commit is on disk when it returns, or rolled back whole
-    by the next open (MDB_NOMETASYNC: the last commit may be lost by a power
-    failure, never torn). The ledger stores its applied index in the same
-    transaction, so what is lost is applied again from the Raft log.
+    Durability (LMDB), two kinds:
+    - tables_open: a commit is on disk when it returns, or rolled back whole by the
+      next open (MDB_NOMETASYNC: the last commit may be lost by a power failure,
+      never torn);
+    - tables_open_cache: a cache of what a log and a durable copy can tell again. Nothing is
+      flushed (MDB_NOSYNC), so it outlives the process but not the machine: it counts
+      only if it was closed in peace, or while the machine has not booted since.
+      Otherwise it begins from the copy, DIR/snapshot. The ledger stores its applied
+      index in the same transaction; what comes after it is applied again from the Raft log.
+
+    Copies. tables_copy writes one moment of all tables to a file: LMDB's own format,
+    compacted, and behind it a trailer with a checksum over everything. It is whole, or not
+    there. tables_replace puts such a file in the place of all that the tables hold.
 */
 #pragma once
 
+#include "runtime/buffer.h"
 #include "runtime/error.h"
 
 #include <stdbool.h>
@@ -36,6 +46,21 @@ typedef struct {
     process). dir is created if its parent exists. */
 tables_t *tables_open (const char *dir, size_t map_size, const char *const *names, size_t count,
                        nexus_error_t *error);
+
+/*  Where a cache's content comes from. */
+typedef enum {
+    TABLES_KEPT,      /* it was valid */
+    TABLES_FROM_COPY, /* it was not, or not there: DIR/snapshot took its place */
+    TABLES_EMPTY      /* nor is there a copy */
+} tables_origin_t;
+
+/*  A cache; see above. names are borrowed. *ret_origin may be NULL. A copy that is needed and
+    damaged is an error. */
+tables_t *tables_open_cache (const char *dir, size_t map_size, const char *const *names,
+                             size_t count, tables_origin_t *ret_origin, nexus_error_t *error);
+/*  Read-only, over a copy's file, which must not change. Writing is refused. */
+tables_t *tables_open_copy (const char *file, const char *const *names, size_t count,
+                            nexus_error_t *error);
 tables_t *tables_open_memory (const char *const *names, size_t count);
 void tables_close (tables_t **self_p);
 
@@ -67,5 +92,30 @@ uint64_t tables_memory_hash (tables_t *self);
 
 /*  Bytes used and the limit, for metrics and refusal at 80 %. */
 void tables_usage (tables_t *self, size_t *ret_used, size_t *ret_limit);
+
+/*  ---- copies -------------------------------------------------------------- */
+
+/*  What identifies a copy. Copies of equal tables need not be equal. */
+typedef struct {
+    uint64_t size;    /* of the file */
+    uint8_t hash[32]; /* BLAKE2b of all before it */
+} tables_copy_t;
+
+/*  Writes one moment of the tables to FILE.part, flushes it, and renames it to FILE. Any thread,
+    while others read and write; pages that change meanwhile need room of their own. On
+    failure FILE is as it was, and FILE.part is gone. LMDB only. */
+int tables_copy (tables_t *self, const char *file, nexus_error_t *error);
+/*  Reads all of a copy: is it what its trailer says? NEXUS_NOT_FOUND if there is no such file. */
+int tables_copy_check (const char *file, tables_copy_t *ret_copy, nexus_error_t *error);
+
+/*  A cache becomes what the copy holds: readers in progress finish with what they see, those that
+    begin afterwards see the copy. For the thread that writes, outside a transaction. The
+    copy is checked first; on failure nothing has changed. */
+int tables_replace (tables_t *self, const char *file, nexus_error_t *error);
+
+/*  The same through memory, for small tables and any backing: appends all that they hold; and
+    makes that all that they hold (-1: the bytes are not a dump; nothing has changed). */
+void tables_dump (tables_t *self, buffer_t *out);
+int tables_load (tables_t *self, const void *dump, size_t size, nexus_error_t *error);
 
 #define SLICE(text) ((slice_t){ (text), strlen (text) })

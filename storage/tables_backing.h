@@ -23,6 +23,10 @@ typedef struct {
                     bool (*visit) (void *context, slice_t key, slice_t value), void *context);
     size_t (*count) (tables_txn_t *txn, size_t table);
     void (*usage) (tables_t *self, size_t *ret_used, size_t *ret_limit);
+    /*  Writes one moment in LMDB's format to a descriptor, which is file; or NULL. */
+    int (*copy) (tables_t *self, int fd, const char *file, nexus_error_t *error);
+    /*  Or NULL: it can't be replaced by a file. */
+    int (*replace) (tables_t *self, const char *file, nexus_error_t *error);
 } tables_ops_t;
 
 /*  First member of a backing's own structs. */

@@ -1,5 +1,6 @@
-#include "storage/lmdb_env.h"
-#include "storage/tables_backing.h"
+#include "storage/tables_lmdb.h"
+
+#include "storage/file_error.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,22 +8,25 @@
 #include <string.h>
 
 typedef struct {
-    tables_t base;
-    lmdb_env_t env;
-    void *scratch; /* of the writer */
-    size_t scratch_size;
-    MDB_dbi handles[];
-} lmdb_tables_t;
-
-typedef struct {
     tables_txn_t base;
     MDB_txn *txn;
+    lmdb_generation_t *generation;
     int failed; /* LMDB's code of the first operation that failed, or 0 */
 } lmdb_txn_t;
 
 static lmdb_tables_t *backing (tables_txn_t *txn)
 {
     return (lmdb_tables_t *)txn->tables;
+}
+
+static lmdb_env_t *env_of (tables_txn_t *txn)
+{
+    return &((lmdb_txn_t *)txn)->generation->env;
+}
+
+static MDB_dbi handle_of (tables_txn_t *txn, size_t table)
+{
+    return ((lmdb_txn_t *)txn)->generation->handles[table];
 }
 
 static MDB_val to_val (slice_t slice)
@@ -43,16 +47,102 @@ static void fail_read (tables_txn_t *base, int code)
     if (!txn->failed)
         txn->failed = code;
     if (code != MDB_BAD_TXN)
-        lmdb_env_poison (&backing (base)->env, code);
+        lmdb_env_poison (env_of (base), code);
+}
+
+/*  ---- generations ------------------------------------------------------------- */
+
+static void generation_free (lmdb_generation_t *self)
+{
+    lmdb_env_close (&self->env);
+    free (self);
+}
+
+static int generation_tables (lmdb_generation_t *self, const char *const *names, size_t count,
+                              nexus_error_t *error)
+{
+    MDB_txn *txn = lmdb_env_begin (&self->env, true, error);
+    if (!txn)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        int code = mdb_dbi_open (txn, names[i], MDB_CREATE, &self->handles[i]);
+        if (code) {
+            mdb_txn_abort (txn);
+            return lmdb_env_error (&self->env, code, "open its tables", error);
+        }
+    }
+    return lmdb_env_commit (&self->env, txn, error);
+}
+
+static lmdb_generation_t *generation_new (size_t count, nexus_error_t *error)
+{
+    lmdb_generation_t *self = calloc (1, sizeof *self + count * sizeof self->handles[0]);
+    if (!self)
+        nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
+    else
+        self->references = 1;
+    return self;
+}
+
+lmdb_generation_t *lmdb_generation_open (const char *dir, size_t map_size, unsigned flags,
+                                         const char *const *names, size_t count,
+                                         nexus_error_t *error)
+{
+    lmdb_generation_t *self = generation_new (count, error);
+    if (!self)
+        return NULL;
+    if (lmdb_env_open (&self->env, dir, map_size, flags, (unsigned)count, error) != 0) {
+        free (self);
+        return NULL;
+    }
+    if (generation_tables (self, names, count, error) != 0) {
+        generation_free (self);
+        return NULL;
+    }
+    return self;
+}
+
+/*  The one that counts now, with a reference. */
+static lmdb_generation_t *generation_take (lmdb_tables_t *self)
+{
+    pthread_mutex_lock (&self->lock);
+    lmdb_generation_t *generation = self->now;
+    generation->references++;
+    pthread_mutex_unlock (&self->lock);
+    return generation;
+}
+
+static void generation_release (lmdb_tables_t *self, lmdb_generation_t *generation)
+{
+    pthread_mutex_lock (&self->lock);
+    bool last = --generation->references == 0;
+    pthread_mutex_unlock (&self->lock);
+    if (last)
+        generation_free (generation);
+}
+
+void lmdb_tables_swap (lmdb_tables_t *self, lmdb_generation_t *generation)
+{
+    pthread_mutex_lock (&self->lock);
+    lmdb_generation_t *old = self->now;
+    self->now = generation;
+    pthread_mutex_unlock (&self->lock);
+    generation_release (self, old);
 }
 
 static void lmdb_close (tables_t *base)
 {
     lmdb_tables_t *self = (lmdb_tables_t *)base;
-    lmdb_env_close (&self->env);
+    if (self->before_close)
+        self->before_close (self);
+    generation_free (self->now);
+    pthread_mutex_destroy (&self->lock);
+    free (self->dir);
     free (self->scratch);
     free (self);
 }
+
+/*  ---- transactions -------------------------------------------------------------- */
 
 static tables_txn_t *lmdb_begin (tables_t *base, bool write, nexus_error_t *error)
 {
@@ -62,8 +152,10 @@ static tables_txn_t *lmdb_begin (tables_t *base, bool write, nexus_error_t *erro
         nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
         return NULL;
     }
-    txn->txn = lmdb_env_begin (&self->env, write, error);
+    txn->generation = generation_take (self);
+    txn->txn = lmdb_env_begin (&txn->generation->env, write, error);
     if (!txn->txn) {
+        generation_release (self, txn->generation);
         free (txn);
         return NULL;
     }
@@ -74,6 +166,7 @@ static void lmdb_abort (tables_txn_t *base)
 {
     lmdb_txn_t *txn = (lmdb_txn_t *)base;
     mdb_txn_abort (txn->txn);
+    generation_release (backing (base), txn->generation);
     free (txn);
 }
 
@@ -83,11 +176,14 @@ static int lmdb_commit (tables_txn_t *base, nexus_error_t *error)
     lmdb_tables_t *self = backing (base);
     int failed = txn->failed;
     if (failed || !base->write) {
+        int rc = failed
+                     ? lmdb_env_error (env_of (base), failed, "commit what a failure spoilt", error)
+                     : 0;
         lmdb_abort (base);
-        return failed ? lmdb_env_error (&self->env, failed, "commit what a failure spoilt", error)
-                      : 0;
+        return rc;
     }
-    int rc = lmdb_env_commit (&self->env, txn->txn, error);
+    int rc = lmdb_env_commit (env_of (base), txn->txn, error);
+    generation_release (self, txn->generation);
     free (txn);
     return rc;
 }
@@ -95,7 +191,7 @@ static int lmdb_commit (tables_txn_t *base, nexus_error_t *error)
 static bool lmdb_get (tables_txn_t *base, size_t table, slice_t key, slice_t *ret_value)
 {
     MDB_val name = to_val (key), value;
-    int code = mdb_get (((lmdb_txn_t *)base)->txn, backing (base)->handles[table], &name, &value);
+    int code = mdb_get (((lmdb_txn_t *)base)->txn, handle_of (base, table), &name, &value);
     if (code == 0)
         *ret_value = to_slice (value);
     else if (code != MDB_NOTFOUND)
@@ -134,18 +230,18 @@ static int lmdb_put (tables_txn_t *base, size_t table, slice_t key, slice_t valu
     if (!code && !put_aside (self, &name, &bytes))
         code = ENOMEM;
     if (!code)
-        code = mdb_put (txn->txn, self->handles[table], &name, &bytes, 0);
+        code = mdb_put (txn->txn, handle_of (base, table), &name, &bytes, 0);
     if (code == 0)
         return 0;
     txn->failed = code;
-    return lmdb_env_error (&self->env, code, "write", error);
+    return lmdb_env_error (env_of (base), code, "write", error);
 }
 
 static bool lmdb_erase (tables_txn_t *base, size_t table, slice_t key)
 {
     lmdb_txn_t *txn = (lmdb_txn_t *)base;
     MDB_val name = to_val (key);
-    int code = mdb_del (txn->txn, backing (base)->handles[table], &name, NULL);
+    int code = mdb_del (txn->txn, handle_of (base, table), &name, NULL);
     /*  Deleting copies pages, so a full map may stop it: the commit says so. */
     if (code != 0 && code != MDB_NOTFOUND && !txn->failed)
         txn->failed = code;
@@ -156,10 +252,9 @@ static size_t lmdb_each (tables_txn_t *base, size_t table, slice_t prefix, slice
                          bool (*visit) (void *context, slice_t key, slice_t value), void *context)
 {
     lmdb_txn_t *txn = (lmdb_txn_t *)base;
-    lmdb_tables_t *self = backing (base);
     MDB_cursor *cursor;
     size_t visited = 0;
-    int code = mdb_cursor_open (txn->txn, self->handles[table], &cursor);
+    int code = mdb_cursor_open (txn->txn, handle_of (base, table), &cursor);
     if (code) {
         fail_read (base, code);
         return 0;
@@ -167,7 +262,7 @@ static size_t lmdb_each (tables_txn_t *base, size_t table, slice_t prefix, slice
     /*  LMDB knows no key longer than its limit: the longest that it takes, then
         past the one key that this may hit too early. */
     MDB_val key = to_val (start), value;
-    size_t key_max = (size_t)mdb_env_get_maxkeysize (self->env.env);
+    size_t key_max = (size_t)mdb_env_get_maxkeysize (env_of (base)->env);
     key.mv_size = key.mv_size > key_max ? key_max : key.mv_size;
     code = mdb_cursor_get (cursor, &key, &value, start.size ? MDB_SET_RANGE : MDB_FIRST);
     while (code == 0 && slice_begins (to_slice (key), prefix)) {
@@ -187,7 +282,7 @@ static size_t lmdb_each (tables_txn_t *base, size_t table, slice_t prefix, slice
 static size_t lmdb_count (tables_txn_t *base, size_t table)
 {
     MDB_stat status;
-    int code = mdb_stat (((lmdb_txn_t *)base)->txn, backing (base)->handles[table], &status);
+    int code = mdb_stat (((lmdb_txn_t *)base)->txn, handle_of (base, table), &status);
     if (code)
         fail_read (base, code);
     return code ? 0 : status.ms_entries;
@@ -195,7 +290,24 @@ static size_t lmdb_count (tables_txn_t *base, size_t table)
 
 static void lmdb_usage (tables_t *base, size_t *ret_used, size_t *ret_limit)
 {
-    lmdb_env_usage (&((lmdb_tables_t *)base)->env, ret_used, ret_limit);
+    lmdb_tables_t *self = (lmdb_tables_t *)base;
+    lmdb_generation_t *generation = generation_take (self);
+    lmdb_env_usage (&generation->env, ret_used, ret_limit);
+    generation_release (self, generation);
+}
+
+static int lmdb_copy (tables_t *base, int fd, const char *file, nexus_error_t *error)
+{
+    lmdb_tables_t *self = (lmdb_tables_t *)base;
+    lmdb_generation_t *generation = generation_take (self);
+    int code = mdb_env_copyfd2 (generation->env.env, fd, MDB_CP_COMPACT);
+    int rc = 0;
+    if (code > 0)
+        rc = file_error (file, "write the copy", code, error);
+    else if (code)
+        rc = lmdb_env_error (&generation->env, code, "copy it", error);
+    generation_release (self, generation);
+    return rc;
 }
 
 static const tables_ops_t lmdb_ops = {
@@ -209,41 +321,89 @@ static const tables_ops_t lmdb_ops = {
     .each = lmdb_each,
     .count = lmdb_count,
     .usage = lmdb_usage,
+    .copy = lmdb_copy,
+    .replace = tables_cache_replace,
 };
 
-static int open_tables (lmdb_tables_t *self, const char *const *names, nexus_error_t *error)
-{
-    MDB_txn *txn = lmdb_env_begin (&self->env, true, error);
-    if (!txn)
-        return -1;
-    for (size_t i = 0; i < self->base.count; i++) {
-        int code = mdb_dbi_open (txn, names[i], MDB_CREATE, &self->handles[i]);
-        if (code) {
-            mdb_txn_abort (txn);
-            return lmdb_env_error (&self->env, code, "open its tables", error);
-        }
-    }
-    return lmdb_env_commit (&self->env, txn, error);
-}
-
-tables_t *tables_open (const char *dir, size_t map_size, const char *const *names, size_t count,
-                       nexus_error_t *error)
+lmdb_tables_t *lmdb_tables_new (size_t count, nexus_error_t *error)
 {
     assert (count > 0 && count <= 1000);
-    lmdb_tables_t *self = calloc (1, sizeof *self + count * sizeof self->handles[0]);
+    lmdb_tables_t *self = calloc (1, sizeof *self);
     if (!self) {
         nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
         return NULL;
     }
     self->base.ops = &lmdb_ops;
     self->base.count = count;
-    if (lmdb_env_open (&self->env, dir, map_size, MDB_NOMETASYNC, (unsigned)count, error) != 0) {
-        free (self);
+    pthread_mutex_init (&self->lock, NULL);
+    return self;
+}
+
+void lmdb_tables_free (lmdb_tables_t *self)
+{
+    pthread_mutex_destroy (&self->lock);
+    free (self->dir);
+    free (self);
+}
+
+tables_t *tables_open (const char *dir, size_t map_size, const char *const *names, size_t count,
+                       nexus_error_t *error)
+{
+    lmdb_tables_t *self = lmdb_tables_new (count, error);
+    if (!self)
         return NULL;
-    }
-    if (open_tables (self, names, error) != 0) {
-        lmdb_close (&self->base);
+    self->now = lmdb_generation_open (dir, map_size, MDB_NOMETASYNC, names, count, error);
+    if (!self->now) {
+        lmdb_tables_free (self);
         return NULL;
     }
     return &self->base;
+}
+
+/*  Not through lmdb_env: nobody writes, so there is nothing to lock, to check or to extend. */
+static int open_copy (lmdb_generation_t *self, const char *file, const char *const *names,
+                      size_t count)
+{
+    MDB_txn *txn;
+    MDB_stat status;
+    int code = mdb_env_create (&self->env.env);
+    if (code == 0)
+        code = mdb_env_set_maxdbs (self->env.env, (unsigned)count);
+    if (code == 0)
+        code = mdb_env_open (self->env.env, file,
+                             MDB_RDONLY | MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOTLS, 0600);
+    if (code == 0)
+        code = mdb_txn_begin (self->env.env, NULL, MDB_RDONLY, &txn);
+    if (code)
+        return code;
+    for (size_t i = 0; code == 0 && i < count; i++)
+        code = mdb_dbi_open (txn, names[i], 0, &self->handles[i]);
+    if (code == 0)
+        code = mdb_stat (txn, self->handles[0], &status);
+    /*  Only a commit keeps the handles. */
+    if (code)
+        mdb_txn_abort (txn);
+    else
+        code = mdb_txn_commit (txn);
+    self->env.page_size = code ? 0 : status.ms_psize;
+    return code;
+}
+
+tables_t *tables_open_copy (const char *file, const char *const *names, size_t count,
+                            nexus_error_t *error)
+{
+    lmdb_tables_t *self = lmdb_tables_new (count, error);
+    if (!self)
+        return NULL;
+    self->now = generation_new (count, error);
+    if (self->now) {
+        self->now->env = (lmdb_env_t){.lock = -1, .dir = strdup (file)};
+        int code = self->now->env.dir ? open_copy (self->now, file, names, count) : ENOMEM;
+        if (code == 0)
+            return &self->base;
+        lmdb_env_error (&self->now->env, code, "open the copy", error);
+        generation_free (self->now);
+    }
+    lmdb_tables_free (self);
+    return NULL;
 }

@@ -340,6 +340,8 @@ static void s_write (election_t *self, context_t *ctx, const raft_ready_t *ready
         .vote = ready->hard.vote,
         .commit = ready->hard.commit,
         .has_hard_state = true,
+        .snapshot_index = ready->snapshot_index,
+        .snapshot_term = ready->snapshot_term,
         .truncate_from = ready->truncate_from,
         .entries = {entries, ready->append_count},
         .sequence = ready->sequence,

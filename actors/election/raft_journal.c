@@ -250,8 +250,10 @@ void raft_journal_write (raft_journal_t *self, uint64_t sequence, int64_t now_ms
         self->writes = raft_realloc (self->writes, self->writes_capacity * sizeof (raft_write_t));
     }
     uint64_t last = raft_journal_last (self);
-    self->writes[self->writes_count++] = (raft_write_t){
-        .sequence = sequence, .last = self->anew || last > self->written ? last : 0, .issued_ms = now_ms};
+    self->writes[self->writes_count++] =
+        (raft_write_t){.sequence = sequence,
+                       .last = self->anew || last > self->written ? last : 0,
+                       .issued_ms = now_ms};
     self->written = self->stored = last;
     self->anew = false;
 }

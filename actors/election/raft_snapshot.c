@@ -41,8 +41,8 @@ void raft_on_snapshot (raft_t *self, const raft_message_t *message)
         raft_send_durable (self, answer);
         return;
     }
-    self->offer = (raft_offer_t){
-        .from = message->from, .index = message->index, .term = message->log_term};
+    self->offer =
+        (raft_offer_t){.from = message->from, .index = message->index, .term = message->log_term};
 }
 
 raft_result_t raft_restore (raft_t *self, uint64_t index, uint64_t term)

@@ -80,7 +80,7 @@ static int find_self (const master_node_t *self, size_t *ret_index, nexus_error_
                             config->name, hex);
 }
 
-static int open_files (master_node_t *self, nexus_error_t *error)
+static int open_files (master_node_t *self, log_t *log, nexus_error_t *error)
 {
     const master_config_t *config = self->config;
     self->lock = node_dir_take (config->dir, error);
@@ -91,9 +91,17 @@ static int open_files (master_node_t *self, nexus_error_t *error)
     if (!self->raft_log ||
         raft_log_set_durability (self->raft_log, (raft_log_durability_t) config->durability, error))
         return -1;
-    self->tables = tables_open (path_in (self, "ledger"), LEDGER_MAP_SIZE, ledger_table_names,
-                                LEDGER_TABLES, error);
-    return self->tables ? 0 : -1;
+    tables_origin_t origin;
+    self->tables = tables_open_cache (path_in (self, "ledger"), LEDGER_MAP_SIZE, ledger_table_names,
+                                      LEDGER_TABLES, &origin, error);
+    if (!self->tables)
+        return -1;
+    if (origin == TABLES_FROM_COPY)
+        log_info (log, "the machine was started anew, or stopped without warning: the ledger "
+                       "begins from its last copy, and the Raft log tells the rest");
+    else if (origin == TABLES_EMPTY)
+        log_info (log, "the ledger begins empty: the Raft log tells all of it");
+    return 0;
 }
 
 static void know_masters (master_node_t *self)
@@ -196,7 +204,7 @@ static int admit_masters (master_node_t *self, nexus_error_t *error)
 static int start (master_node_t *self, log_t *log, nexus_error_t *error)
 {
     size_t me = 0;
-    if (open_files (self, error) || find_self (self, &me, error))
+    if (open_files (self, log, error) || find_self (self, &me, error))
         return -1;
     know_masters (self);
     self->keyring = keyring_new ();

@@ -5,6 +5,7 @@
 #include "actors/protocol/consensus.h"
 #include "actors/protocol/data.h"
 #include "actors/protocol/http.h"
+#include "actors/protocol/snapshot.h"
 
 enum {
     MASTER = ROLE_BIT (ROLE_MASTER),
@@ -38,6 +39,8 @@ static const catalog_entry_t entries[] = {
     { &gateway_probe_record, MASTER },
     { &gateway_state_record, MASTER },
     { &consensus_record, MASTER },
+    { &snapshot_read_record, MASTER },
+    { &snapshot_chunk_record, MASTER },
 };
 
 const catalog_t protocol_catalog = { entries, sizeof (entries) / sizeof (entries[0]) };

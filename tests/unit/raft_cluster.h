@@ -48,10 +48,10 @@ typedef struct {
     raft_read_t reads[4096];
     size_t reads_count;
     uint64_t committed_seen;
-    raft_offer_t offer; /* the last one */
+    raft_offer_t offer;  /* the last one */
     uint64_t copy_index; /* the durable copy of the state machine */
     uint64_t copy_term;
-    bool no_fetch;      /* offers are not followed */
+    bool no_fetch; /* offers are not followed */
     uint64_t restores;
 } cluster_node_t;
 
@@ -113,7 +113,9 @@ static uint64_t s_disk_last (void *self)
 static uint64_t s_disk_term (void *self, uint64_t index)
 {
     cluster_node_t *node = self;
-    return index >= 1 && index >= node->compacted && index <= node->log_count ? node->log[index - 1].term : 0;
+    return index >= 1 && index >= node->compacted && index <= node->log_count
+               ? node->log[index - 1].term
+               : 0;
 }
 
 static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes_max,
@@ -321,7 +323,7 @@ static raft_result_t cluster_restore (cluster_t *self, uint64_t id)
 }
 
 /*  A durable copy of the state machine as it is, and the log goes up to keep entries before. */
-static void cluster_compact (cluster_t *self, uint64_t id, uint64_t keep)
+static inline void cluster_compact (cluster_t *self, uint64_t id, uint64_t keep)
 {
     cluster_node_t *node = &self->nodes[id];
     if (node->applied > node->copy_index) {

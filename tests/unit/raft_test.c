@@ -888,7 +888,8 @@ static void test_snapshot_offer_repeats (void **state)
     cluster_destroy (&cluster);
 }
 
-/*  A leader that knows of no copy that reaches its log's beginning offers nothing, until it does. */
+/*  A leader that knows of no copy that reaches its log's beginning offers nothing, until it does.
+ */
 static void test_no_offer_without_a_copy (void **state)
 {
     (void)state;
@@ -1061,7 +1062,8 @@ static void s_soak (uint64_t seed, uint32_t count, int steps)
                 raft_read_index (cluster->nodes[id].raft, (uint64_t)step);
             break;
         case 11:
-            /* Its own promise to a leader counts, too: whoever campaigns without a reason breaks it. */
+            /* Its own promise to a leader counts, too: whoever campaigns without a reason breaks
+             * it. */
             if (cluster->nodes[id].raft && !raft_in_lease (cluster->nodes[id].raft))
                 raft_campaign (cluster->nodes[id].raft);
             break;
