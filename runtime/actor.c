@@ -283,6 +283,11 @@ static void op_send (context_t *ctx, message_t **message_p)
     runtime_post (self->runtime, &self->sender, message_p);
 }
 
+static void op_flush (context_t *ctx)
+{
+    sender_wake (&actor_of (ctx)->host->sender);
+}
+
 static uint64_t op_request (context_t *ctx, message_t **message_p, int64_t timeout_ms)
 {
     (void)timeout_ms; /* the message has its deadline */
@@ -393,4 +398,5 @@ static const context_ops_t actor_ops = {.now = op_now,
                                         .stop_child = op_stop_child,
                                         .watch = op_watch,
                                         .end = op_end,
-                                        .poll = op_poll};
+                                        .poll = op_poll,
+                                        .flush = op_flush};

@@ -75,6 +75,10 @@ void context_reply_failure (context_t *ctx, const message_t *request, nexus_code
     first sender. */
 void context_forward (context_t *ctx, const message_t *message, const address_t *to);
 
+/*  What was sent so far in this turn is delivered now, not when the turn ends: for those
+    who are about to wait for a disk. */
+void context_flush (context_t *ctx);
+
 /*  ---- timers ------------------------------------------------------------ */
 
 /*  Calls timer (self, ctx, returned id, data) once, after at least delay_ns. */
@@ -153,6 +157,7 @@ typedef struct {
     void (*watch) (context_t *, const address_t *);
     void (*end) (context_t *, const nexus_error_t *error); /* NULL: done */
     void (*poll) (context_t *, void *socket, int fd, short events, poll_fn *ready);
+    void (*flush) (context_t *); /* or NULL */
 } context_ops_t;
 
 struct context {

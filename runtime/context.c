@@ -134,6 +134,12 @@ void context_forward (context_t *ctx, const message_t *message, const address_t 
     ctx->ops->send (ctx, &copy);
 }
 
+void context_flush (context_t *ctx)
+{
+    if (ctx->ops->flush)
+        ctx->ops->flush (ctx);
+}
+
 /*  ---- timers ------------------------------------------------------------ */
 
 uint64_t context_after (context_t *ctx, int64_t delay_ns, uint64_t data)

@@ -206,6 +206,7 @@ static void s_on_applied (election_t *self, context_t *ctx, const applied_t *app
     if (!self->raft)
         s_begin (self, ctx, applied->index);
     else {
+        /* To the core, and to reads, only what readers see counts as applied. */
         raft_applied (self->raft, applied->index);
         election_applied (self, ctx, applied);
     }

@@ -96,7 +96,7 @@ bool election_relayed (election_t *self, context_t *ctx, const message_t *reply)
 /*  These entries are committed: proposals that lost their place to others are refused. */
 void election_committed (election_t *self, context_t *ctx, const raft_entry_t *entries,
                          size_t count);
-/*  The ledger has applied them. */
+/*  The ledger has applied them: proposals are answered up to done, reads up to index. */
 void election_applied (election_t *self, context_t *ctx, const applied_t *applied);
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
                               size_t count);

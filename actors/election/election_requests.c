@@ -325,10 +325,11 @@ static void s_reads_applied (election_t *self, context_t *ctx, uint64_t applied)
 
 void election_applied (election_t *self, context_t *ctx, const applied_t *applied)
 {
+    uint64_t done = applied->done > applied->index ? applied->done : applied->index;
     size_t kept = 0;
     for (size_t i = 0; i < self->proposals_count; i++) {
         election_proposal_t *proposal = &self->proposals[i];
-        if (proposal->index > applied->index) {
+        if (proposal->index > done) {
             self->proposals[kept++] = *proposal;
             continue;
         }

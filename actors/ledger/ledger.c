@@ -12,7 +12,8 @@ enum { SUBSCRIBERS_MAX = 16 };
 typedef struct {
     tables_t *tables;
     requests_t *requests;
-    uint64_t applied;
+    uint64_t applied; /* readers see less of it until the transaction is committed */
+    uint64_t visible;
     uint64_t changed; /* tables written since the subscribers were last told */
     ledger_reads_t reads;
     address_t subscribers[SUBSCRIBERS_MAX];
@@ -29,7 +30,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     tables_txn_t *txn = tables_begin (self->tables, false, error);
     if (!txn)
         return -1;
-    self->applied = ledger_number (txn, LEDGER_APPLIED);
+    self->applied = self->visible = ledger_number (txn, LEDGER_APPLIED);
     self->requests = requests_new (context_random (ctx));
     int rc = requests_load (self->requests, txn, error);
     tables_abort (&txn);
@@ -63,7 +64,7 @@ static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
     self->subscribers[i] = message->from;
     if (i == self->subscriber_count)
         self->subscriber_count++;
-    ledger_changed_t changed = {.index = self->applied, .tables = ~UINT64_C (0) >> 1};
+    ledger_changed_t changed = {.index = self->visible, .tables = ~UINT64_C (0) >> 1};
     context_send (ctx, &message->from, &ledger_changed_record, &changed);
 }
 
@@ -164,13 +165,23 @@ static void apply_waiting (ledger_t *self, context_t *ctx)
             fatal = requests_flush (self->requests, txn, &error) != 0;
         if (fatal && txn)
             tables_abort (&txn);
-        else if (!fatal)
+        else if (!fatal) {
+            /*  What was done is certain, whenever this node's own copy of it is: those who asked for
+                it needn't wait for the commit. */
+            done.index = self->visible;
+            done.done = self->applied;
+            done.results.count = count;
+            if (count) {
+                context_send (ctx, &self->waiting[0]->from, &applied_record, &done);
+                context_flush (ctx);
+            }
             fatal = tables_commit (&txn, &error) != 0;
+        }
     }
     if (!fatal) {
-        done.index = self->applied;
-        done.results.count = count;
-        context_send (ctx, &self->waiting[0]->from, &applied_record, &done);
+        self->visible = self->applied;
+        applied_t visible = {.index = self->visible, .done = self->visible};
+        context_send (ctx, &self->waiting[0]->from, &applied_record, &visible);
         metric_set (self->applied_metric, (double)self->applied);
         ledger_changed_t changed = {.index = self->applied, .tables = self->changed};
         for (size_t i = 0; i < self->subscriber_count && self->changed; i++)

@@ -129,8 +129,9 @@ RECORD_DECLARE (apply, APPLY)
     F (STRING, text, _, .max = 500, .doc = "Error text, or what applying yielded.")
 RECORD_DECLARE (apply_result, APPLY_RESULT)
 #define APPLIED(F) \
-    F (UINT, index, _, .doc = "Everything up to here is applied.") \
-    F (RECORDS, results, apply_result, .max = 65536, .doc = "One for each entry.")
+    F (UINT, index, _, .doc = "Everything up to here is applied, and readers see it.") \
+    F (RECORDS, results, apply_result, .max = 65536, .doc = "One for each entry.") \
+    F (UINT, done, _, .doc = "If it is more than index: applied up to here, so these are the results, but readers don't see it yet. Another applied follows when they do.")
 RECORD_DECLARE (applied, APPLIED)
 
 /*  From "ledger" to a local actor that sent it a ledger_subscribe, after each batch. */

@@ -48,6 +48,8 @@ typedef struct {
     bool refused;              /* a plan was: the picture lacks the room that it took */
     uint64_t plans[PLANS_MAX]; /* proposals in flight; the next plans see their results */
     size_t plan_count;
+    uint64_t plans_index;  /* the picture must show what was done here before the next plans */
+    uint64_t picture_index;
     int64_t figures_ns;
 } scheduler_t;
 
@@ -128,6 +130,7 @@ static void forget_leadership (scheduler_t *self)
         drop_points (peer);
     }
     self->plan_count = 0;
+    self->plans_index = 0;
     self->counter = 0;
 }
 
@@ -348,6 +351,8 @@ static int read_ledger (scheduler_t *self, nexus_error_t *error)
     tables_txn_t *txn = tables_begin (self->tables, false, error);
     int rc = txn ? plan_read (txn, &self->arena, &self->cluster, error) : -1;
     if (txn)
+        self->picture_index = ledger_number (txn, LEDGER_APPLIED);
+    if (txn)
         tables_abort (&txn);
     if (rc)
         return -1;
@@ -386,11 +391,14 @@ static void take_points_reply (context_t *ctx, peer_t *peer, bool done)
 /*  Whatever failed is tried again at the next tick, on what the ledger says then. */
 static void take_reply (scheduler_t *self, context_t *ctx, const message_t *message)
 {
-    bool done = message_body (message, proposed) != NULL;
+    const proposed_t *proposed = message_body (message, proposed);
+    bool done = proposed != NULL;
     for (size_t i = 0; i < self->plan_count; i++)
         if (message->correlation == self->plans[i]) {
             self->plans[i] = self->plans[--self->plan_count];
             self->due |= done;
+            if (done && proposed->index > self->plans_index)
+                self->plans_index = proposed->index;
             self->refused |= !done;
             return;
         }
@@ -484,7 +492,9 @@ static void settle (void *state, context_t *ctx)
     for (size_t i = 0; i < self->peer_count; i++)
         if (all || self->peers[i]->fresh)
             serve (self, ctx, self->peers[i], all);
-    if (all && !self->plan_count)
+    /*  The answer to a plan may come before the ledger shows what it did; then so does its
+        ledger_changed. */
+    if (all && !self->plan_count && self->picture_index >= self->plans_index)
         plan (self, ctx);
 }
 

@@ -58,6 +58,27 @@ static uint64_t applied_index (void)
     return index;
 }
 
+/*  Results come before the commit; when readers see what was done, that is told as well. */
+static const applied_t *expect_results (uint64_t before, uint64_t index, size_t count)
+{
+    const applied_t *applied = harness_expect (harness, applied);
+    assert_non_null (applied);
+    assert_int_equal (applied->index, before);
+    assert_int_equal (applied->done, index);
+    assert_int_equal (applied->results.count, count);
+    return applied;
+}
+
+static void expect_visible (uint64_t index)
+{
+    const applied_t *applied = harness_expect (harness, applied);
+    assert_non_null (applied);
+    assert_int_equal (applied->index, index);
+    assert_int_equal (applied->done, index);
+    assert_int_equal (applied->results.count, 0);
+    assert_int_equal (applied_index (), index);
+}
+
 static void test_batches (void **state)
 {
     (void)state;
@@ -66,9 +87,7 @@ static void test_batches (void **state)
     assert_non_null (applied);
     assert_int_equal (applied->index, 0);
     apply_range (1, 12);
-    applied = harness_expect (harness, applied);
-    assert_int_equal (applied->index, 12);
-    assert_int_equal (applied->results.count, 12);
+    applied = expect_results (0, 12, 12);
     for (uint64_t i = 1; i <= 12; i++) {
         const apply_result_t *result = &applied->results.items[i - 1];
         assert_int_equal (result->index, i);
@@ -76,28 +95,24 @@ static void test_batches (void **state)
         assert_int_equal (result->code, refused ? NEXUS_NOT_FOUND : NEXUS_OK);
         assert_true (refused == (strstr (result->text, "no job") != NULL));
     }
-    assert_int_equal (applied_index (), 12);
+    expect_visible (12);
     /*  All that comes in one turn is one transaction and one answer. */
     harness_hold (harness);
     apply_range (13, 20);
     apply_range (18, 30); /* overlaps */
     harness_turn (harness);
-    applied = harness_expect (harness, applied);
-    assert_int_equal (applied->index, 30);
-    assert_int_equal (applied->results.count, 18);
+    applied = expect_results (12, 30, 18);
     assert_int_equal (applied->results.items[0].index, 13);
+    expect_visible (30);
     apply_range (1, 30); /* again, from the beginning */
-    applied = harness_expect (harness, applied);
-    assert_int_equal (applied->index, 30);
-    assert_int_equal (applied->results.count, 0);
+    expect_visible (30);
     assert_true (harness_quiet (harness));
     /*  Another start goes on where this one ended. */
     harness_destroy (&harness);
     harness = harness_new (&ledger_behaviour, &args, NULL, NULL);
     apply_range (30, 31);
-    applied = harness_expect (harness, applied);
-    assert_int_equal (applied->index, 31);
-    assert_int_equal (applied->results.count, 1);
+    expect_results (30, 31, 1);
+    expect_visible (31);
 }
 
 static void test_subscribers (void **state)
@@ -112,7 +127,8 @@ static void test_subscribers (void **state)
     harness_deliver (harness, &two, &ledger_subscribe_record, &(ledger_subscribe_t){true});
     harness_clear (harness);
     apply_range (1, 1);
-    assert_non_null (harness_expect (harness, applied));
+    expect_results (0, 1, 1);
+    expect_visible (1);
     changed = harness_expect (harness, ledger_changed);
     assert_int_equal (changed->index, 1);
     assert_int_equal (changed->tables, 1u << LEDGER_TOKENS);
@@ -124,7 +140,8 @@ static void test_subscribers (void **state)
     harness_deliver (harness, &one, &ledger_subscribe_record, &(ledger_subscribe_t){false});
     harness_deliver (harness, &one, &ledger_subscribe_record, &(ledger_subscribe_t){false});
     apply_range (5, 5);
-    assert_non_null (harness_expect (harness, applied));
+    expect_results (4, 5, 1);
+    expect_visible (5);
     assert_non_null (harness_expect (harness, ledger_changed));
     assert_true (address_equal (&harness_message (harness)->to, &two));
     assert_true (harness_quiet (harness));
@@ -145,7 +162,8 @@ static void test_hole (void **state)
 {
     (void)state;
     apply_range (1, 2);
-    assert_non_null (harness_expect (harness, applied));
+    expect_results (0, 2, 2);
+    expect_visible (2);
     apply_range (4, 5);
     nexus_error_t error;
     assert_true (harness_ended (harness, &error));
@@ -168,6 +186,7 @@ static void put (const char *key, const char *value)
     const applied_t *applied = harness_expect (harness, applied);
     assert_non_null (applied);
     assert_int_equal (strtoull (applied->results.items[0].text, NULL, 10), entry.index);
+    expect_visible (entry.index);
     buffer_free (&inner);
     buffer_free (&outer);
 }

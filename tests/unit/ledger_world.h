@@ -66,6 +66,18 @@ static inline nexus_code_t ledger_world_apply_bytes (ledger_world_t *self, const
     return rc ? error.code : NEXUS_OK;
 }
 
+/*  The tables say that they have everything up to world->index, as the ledger actor has them say. */
+static inline void ledger_world_mark (ledger_world_t *self)
+{
+    uint8_t index[8];
+    for (int i = 0; i < 8; i++)
+        index[i] = (uint8_t)(self->index >> (56 - 8 * i));
+    tables_txn_t *txn = tables_begin (self->tables, true, NULL);
+    if (tables_put (txn, LEDGER_META, SLICE (LEDGER_APPLIED), (slice_t){index, 8}, NULL) ||
+        tables_commit (&txn, NULL))
+        WORLD_FAIL ("the tables can't commit");
+}
+
 static inline nexus_code_t ledger_world_apply (ledger_world_t *self, const record_t *kind,
                                                const void *command)
 {

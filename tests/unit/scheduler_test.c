@@ -137,12 +137,13 @@ static void commit (const message_t *request)
     const propose_t *propose = request->body;
     nexus_code_t code =
         ledger_world_apply_bytes (&world, propose->command.data, propose->command.size);
+    ledger_world_mark (&world);
     if (!code && world.changed)
         changed ();
     if (code)
         harness_reply_failure (harness, request, code, world.error.text);
     else
-        harness_reply (harness, request, &proposed_record, &(proposed_t){1, world.value});
+        harness_reply (harness, request, &proposed_record, &(proposed_t){world.index, world.value});
     message_release ((message_t **)&request);
 }
 
@@ -301,6 +302,32 @@ static void test_sessions (void **state)
     const assignment_t *assignment = expect_assignment (1, &count);
     assert_true (count > 0);
     assert_int_equal (assignment->tasks.items[0].attempt, 1);
+}
+
+/*  The ledger answers before readers see what was done: nobody plans on the old picture then. */
+static void test_answer_before_it_shows (void **state)
+{
+    (void)state;
+    add_worker (1);
+    lead (3, true);
+    here (1, 0);
+    submit (1);
+    changed ();
+    const message_t *plan = expect_proposal (&place_job_record);
+    harness_clear (harness);
+    harness_reply (harness, plan, &proposed_record, &(proposed_t){.index = world.index + 1});
+    here (1, 0);
+    assert_int_equal (harness_count (harness, &propose_record), 0);
+    const propose_t *propose = plan->body;
+    assert_int_equal (
+        ledger_world_apply_bytes (&world, propose->command.data, propose->command.size), NEXUS_OK);
+    ledger_world_mark (&world);
+    changed ();
+    size_t count;
+    expect_assignment (1, &count);
+    assert_int_equal (count, 1);
+    assert_int_equal (harness_count (harness, &propose_record), 0);
+    message_release ((message_t **)&plan);
 }
 
 /*  ---- reports ----------------------------------------------------------------------------------
@@ -690,6 +717,7 @@ int main (void)
         cmocka_unit_test_setup_teardown (test_places_and_assigns, setup, teardown),
         cmocka_unit_test_setup_teardown (test_assignments_are_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown (test_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_answer_before_it_shows, setup, teardown),
         cmocka_unit_test_setup_teardown (test_reports, setup, teardown),
         cmocka_unit_test_setup_teardown (test_reports_of_strangers, setup, teardown),
         cmocka_unit_test_setup_teardown (test_shards_report, setup, teardown),
