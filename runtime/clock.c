@@ -5,7 +5,9 @@
 int64_t clock_now_ns (void)
 {
     struct timespec ts;
-    clock_gettime (CLOCK_MONOTONIC, &ts);
+    /* It goes on while the machine sleeps: whoever wakes up must not take a lease of yesterday
+       for a valid one. */
+    clock_gettime (CLOCK_BOOTTIME, &ts);
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-/*  CLOCK_MONOTONIC, nanoseconds: for time-outs and durations. */
+/*  CLOCK_BOOTTIME, nanoseconds: for time-outs and durations. It goes on while the machine sleeps. */
 int64_t clock_now_ns (void);
 
 /*  Milliseconds since 1970: for records and people. */

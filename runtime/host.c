@@ -475,8 +475,10 @@ void host_release (host_t *self)
 
 bool host_wait (host_t *self, int64_t timeout_ms)
 {
-    int64_t until = clock_now_ns () + MS_TO_NS (timeout_ms);
-    struct timespec ts = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    struct timespec ts;
+    clock_gettime (CLOCK_MONOTONIC, &ts); /* the condition's clock */
+    int64_t until = ts.tv_sec * INT64_C (1000000000) + ts.tv_nsec + MS_TO_NS (timeout_ms);
+    ts = (struct timespec){.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
     pthread_mutex_lock (&self->lock);
     int rc = 0;
     while (!self->ended && rc == 0)

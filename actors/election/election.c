@@ -13,6 +13,10 @@
     for dead. */
 enum { LOG_TIMEOUT_MS = 600000 };
 
+/*  What is promised to a leader's lease at most, and how long a master that starts votes for
+    nobody. */
+enum { LEASE_MS_MAX = 500 };
+
 /*  The ledger is asked where it stands this often until it answers. */
 enum { LEDGER_RETRY_MS = 100 };
 
@@ -58,9 +62,14 @@ static int s_take_masters (election_t *self, context_t *ctx, nexus_error_t *erro
     if (!election_key (self, self->id))
         return nexus_error_set (error, NEXUS_INVALID,
                                 "election: this node's key is not among the masters'");
-    if (args->heartbeat_ms < 1 || args->election_ms < 2 * args->heartbeat_ms)
+    if (args->election_ms < 10 || args->election_ms > RAFT_TIMEOUT_MAX_MS ||
+        (args->election_ms_min && args->election_ms_min < 10) ||
+        (args->election_ms_max && args->election_ms_max < args->election_ms_min) ||
+        args->election_ms_max > RAFT_TIMEOUT_MAX_MS)
         return nexus_error_set (error, NEXUS_INVALID,
-                                "election: election_ms must be at least twice heartbeat_ms");
+                                "election: election_ms_min (at least 10) must not be above "
+                                "election_ms_max (at most %d)",
+                                RAFT_TIMEOUT_MAX_MS);
     return 0;
 }
 
@@ -81,6 +90,9 @@ static void s_make_metrics (election_t *self, metrics_t *metrics)
     self->stalls_metric =
         metrics_gauge (metrics, "nexus_raft_disk_stalls",
                        "Leaderships since the start given up because the disk hung.", NULL);
+    self->timeout_metric =
+        metrics_gauge (metrics, "nexus_raft_election_timeout_seconds",
+                       "Silence after which this master campaigns, up to twice that.", NULL);
     self->proposals_metric = metrics_counter (metrics, "nexus_raft_proposals_total",
                                               "Commands appended as leader.", NULL);
     self->refused_metric = metrics_counter (metrics, "nexus_raft_proposals_refused_total",
@@ -124,13 +136,26 @@ static int s_start (void *state, context_t *ctx, const void *args, nexus_error_t
     return 0;
 }
 
+static int64_t s_election_ms_min (const election_t *self)
+{
+    return self->args->election_ms_min ? self->args->election_ms_min : self->args->election_ms;
+}
+
+static int64_t s_election_ms_max (const election_t *self)
+{
+    return self->args->election_ms_max ? self->args->election_ms_max : self->args->election_ms;
+}
+
 /*  The ledger has said how far it is: now the core can begin. */
 static void s_begin (election_t *self, context_t *ctx, uint64_t applied)
 {
     raft_config_t config = raft_config_default ();
     config.id = self->id;
     config.election_timeout_ms = self->args->election_ms;
-    config.heartbeat_ms = self->args->heartbeat_ms;
+    config.election_timeout_min_ms = s_election_ms_min (self);
+    config.election_timeout_max_ms = s_election_ms_max (self);
+    config.heartbeat_ms = timeouts_heartbeat_ms (self->args->election_ms);
+    config.lease_max_ms = LEASE_MS_MAX;
     config.seed = context_random (ctx);
     config.hard_state = self->hard;
     config.applied = applied;
@@ -197,6 +222,8 @@ static void s_on_consensus (election_t *self, context_t *ctx, const message_t *m
     raft_message_t decoded;
     raft_tick (self->raft, election_now_ms (ctx));
     election_decode (message->body, from, self->id, &decoded);
+    if (decoded.type == RAFT_MSG_HEARTBEAT_RESP && decoded.term == self->status.soft.term)
+        timeouts_answered (&self->timeouts, from, decoded.context, context_now (ctx));
     raft_step (self->raft, &decoded);
     raft_entries_free (decoded.entries, decoded.entries_count);
 }
@@ -215,6 +242,7 @@ static void s_on_applied (election_t *self, context_t *ctx, const applied_t *app
 static void s_on_log_durable (election_t *self, const log_durable_t *durable)
 {
     self->log_full = durable->full;
+    self->timeouts.flush_us = durable->flush_p50_us;
     if (self->raft)
         raft_persisted (self->raft, durable->sequence);
 }
@@ -255,9 +283,13 @@ static void s_subscribe (election_t *self, context_t *ctx, const message_t *mess
 }
 
 /*  What was on its way over a connection that broke is lost: don't count on it. */
-static void s_on_peer_event (election_t *self, const peer_event_t *event)
+static void s_on_peer_event (election_t *self, context_t *ctx, const peer_event_t *event)
 {
-    if (self->raft && !event->up && event->role == ROLE_MASTER)
+    if (!self->raft || event->role != ROLE_MASTER)
+        return;
+    timeouts_forget (&self->timeouts, election_id (&event->node));
+    raft_tick (self->raft, election_now_ms (ctx));
+    if (!event->up)
         raft_unreachable (self->raft, election_id (&event->node));
 }
 
@@ -272,7 +304,7 @@ static void s_on_local (election_t *self, context_t *ctx, const message_t *messa
     else if (message_body (message, read_barrier))
         election_read (self, ctx, message);
     else if (message_body (message, peer_event))
-        s_on_peer_event (self, message->body);
+        s_on_peer_event (self, ctx, message->body);
 }
 
 static void s_receive (void *state, context_t *ctx, const message_t *message)
@@ -378,8 +410,11 @@ static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *r
         const record_key_t *key = election_key (self, ready->messages.items[i].to);
         if (!key)
             continue;
+        const raft_message_t *message = &ready->messages.items[i];
         s_sender_t sender = {.ctx = ctx, .to = address_remote (key, "election", 0)};
-        election_encode (&ready->messages.items[i], s_send, &sender);
+        election_encode (message, s_send, &sender);
+        if (message->type == RAFT_MSG_HEARTBEAT)
+            timeouts_sent (&self->timeouts, message->to, message->context, context_now (ctx));
     }
     if (ready->sequence)
         s_write (self, ctx, ready);
@@ -425,6 +460,27 @@ static void s_measure (const election_t *self)
     metric_set (self->elections_metric, (double)status->elections);
     metric_set (self->anomalies_metric, (double)status->anomalies);
     metric_set (self->stalls_metric, (double)status->disk_stalls);
+    metric_set (self->timeout_metric, (double)status->election_timeout_ms / 1e3);
+}
+
+/*  A leader fits the timeouts to what it measures, once a heartbeat. */
+static void s_adapt (election_t *self, context_t *ctx)
+{
+    bool led = self->status.soft.role == RAFT_LEADER;
+    raft_status (self->raft, &self->status);
+    if (self->status.soft.role != RAFT_LEADER)
+        return;
+    int64_t now_ms = election_now_ms (ctx), current_ms = self->status.election_timeout_ms;
+    if (!led)
+        timeouts_forget (&self->timeouts, 0);
+    else if (now_ms < self->adapt_ms)
+        return;
+    int64_t next_ms = timeouts_next_ms (&self->timeouts, context_now (ctx), current_ms,
+                                        s_election_ms_min (self), s_election_ms_max (self));
+    int64_t heartbeat_ms = timeouts_heartbeat_ms (next_ms);
+    if (next_ms != current_ms || heartbeat_ms != self->status.heartbeat_ms)
+        raft_set_timeouts (self->raft, next_ms, heartbeat_ms);
+    self->adapt_ms = now_ms + heartbeat_ms;
 }
 
 static void s_settle (void *state, context_t *ctx)
@@ -440,6 +496,7 @@ static void s_settle (void *state, context_t *ctx)
         s_carry_out (self, ctx, &ready);
         raft_ready_clear (&ready);
     }
+    s_adapt (self, ctx);
     raft_status (self->raft, &self->status);
     election_requests_check (self, ctx);
     s_tell (self, ctx);

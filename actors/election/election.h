@@ -37,8 +37,11 @@ typedef struct {
 typedef struct {
     const record_key_t *masters; /* all of them, this one included */
     size_t masters_count;        /* at most QUORUM_MEMBERS_MAX */
-    int64_t election_ms;         /* silence after which a master campaigns; up to twice that */
-    int64_t heartbeat_ms;
+    /* Silence after which a master campaigns (up to twice that): to begin with, and the bounds
+       within which the leader fits it to the network and its disk; 0: it stays as it is. */
+    int64_t election_ms;
+    int64_t election_ms_min;
+    int64_t election_ms_max;
     election_log_t log;
 } election_args_t;
 

@@ -8,6 +8,7 @@
 
 #include "actors/election/election.h"
 #include "actors/election/raft.h"
+#include "actors/election/timeouts.h"
 
 enum { ELECTION_SUBSCRIBERS_MAX = 16 };
 
@@ -55,6 +56,8 @@ typedef struct {
     int64_t timer_ms;
     bool log_full;
     bool failed;
+    timeouts_t timeouts;
+    int64_t adapt_ms; /* leader: the timeouts are looked at again */
 
     election_proposal_t *proposals; /* as they came */
     size_t proposals_count;
@@ -80,7 +83,7 @@ typedef struct {
 
     metric_t *term_metric, *leader_metric, *commit_metric, *applied_metric;
     metric_t *elections_metric, *anomalies_metric, *proposals_metric, *refused_metric;
-    metric_t *stalls_metric;
+    metric_t *stalls_metric, *timeout_metric;
 } election_t;
 
 int64_t election_now_ms (context_t *ctx);

@@ -42,7 +42,7 @@ static const char *s_unknown = "election: no leader has answered in time; nobody
 static bool s_waits_too_long (election_t *self, context_t *ctx, const message_t *request)
 {
     return request->deadline_ns &&
-           request->deadline_ns - context_now (ctx) < MS_TO_NS (self->args->heartbeat_ms);
+           request->deadline_ns - context_now (ctx) < MS_TO_NS (self->status.heartbeat_ms);
 }
 
 /*  Sends it to the leader, or notes that it is to be sent later. */
@@ -52,7 +52,7 @@ static void s_pass_on (election_t *self, context_t *ctx, election_relay_t *relay
     const record_key_t *leader = election_key (self, raft_soft_state (self->raft).leader);
     if (!leader || raft_soft_state (self->raft).role == RAFT_LEADER) {
         if (!self->relays_idle++)
-            self->relays_retry_ms = election_now_ms (ctx) + self->args->heartbeat_ms;
+            self->relays_retry_ms = election_now_ms (ctx) + self->status.heartbeat_ms;
         relay->correlation = 0;
         return;
     }
@@ -141,7 +141,7 @@ bool election_relayed (election_t *self, context_t *ctx, const message_t *reply)
     if (failure && failure->code == NEXUS_UNAVAILABLE && relay->asker.client &&
         !s_waits_too_long (self, ctx, relay->request)) {
         if (!self->relays_idle++)
-            self->relays_retry_ms = election_now_ms (ctx) + self->args->heartbeat_ms;
+            self->relays_retry_ms = election_now_ms (ctx) + self->status.heartbeat_ms;
         relay->correlation = 0;
         return true;
     }
@@ -376,6 +376,12 @@ void election_reads_answered (election_t *self, context_t *ctx, const raft_read_
     s_reads_applied (self, ctx, self->status.applied);
 }
 
+/*  An answer that takes longer than some round trips was probably lost. */
+static int64_t s_reads_patience_ms (const election_t *self)
+{
+    return self->status.election_timeout_ms / 3;
+}
+
 /*  Asks for all that have not been asked (or are to be asked again), always under a fresh
     number: an old answer must not confirm a later question. If there is no leader, or the answer
     is lost, it is asked again later. */
@@ -392,7 +398,7 @@ static void s_reads_ask (election_t *self, context_t *ctx, bool again)
         asked = true;
     }
     if (asked)
-        self->reads_retry_ms = election_now_ms (ctx) + 2 * self->args->heartbeat_ms;
+        self->reads_retry_ms = election_now_ms (ctx) + s_reads_patience_ms (self);
 }
 
 /*  Those whose deadline is over: their senders have been told. */
@@ -418,7 +424,7 @@ static void s_reads_check (election_t *self, context_t *ctx)
         s_reads_expire (self, ctx);
     s_reads_ask (self, ctx, again);
     if (again)
-        self->reads_retry_ms = election_now_ms (ctx) + 2 * self->args->heartbeat_ms;
+        self->reads_retry_ms = election_now_ms (ctx) + s_reads_patience_ms (self);
 }
 
 /*  ---- leadership transfer ------------------------------------------------- */

@@ -9,7 +9,11 @@ raft_config_t raft_config_default (void)
 {
     return (raft_config_t){
         .election_timeout_ms = 1000,
+        .election_timeout_min_ms = 10,
+        .election_timeout_max_ms = 60000,
         .heartbeat_ms = 100,
+        .lease_max_ms = 1000,
+        .disk_stall_ms = 1000,
         .pre_vote = true,
         .check_quorum = true,
         .inflight_max = 256,
@@ -28,6 +32,10 @@ static const char *s_config_check (const raft_config_t *config)
         return "the node has no id";
     if (config->heartbeat_ms < 1 || config->election_timeout_ms <= config->heartbeat_ms)
         return "the election timeout must be longer than the heartbeat interval";
+    if (config->election_timeout_min_ms < 2 ||
+        config->election_timeout_max_ms < config->election_timeout_min_ms ||
+        config->election_timeout_max_ms > RAFT_TIMEOUT_MAX_MS || config->lease_max_ms < 0)
+        return "the election timeout's bounds make no sense";
     if (config->inflight_max == 0 || config->message_bytes_max == 0 ||
         config->apply_bytes_max == 0 || config->reads_max == 0)
         return "a limit is zero";
@@ -70,7 +78,7 @@ raft_t *raft_new (const raft_config_t *config, int64_t now_ms, const char **ret_
         tracker_configure (&self->tracker, &config->conf_state,
                            raft_journal_last (&self->journal) + 1);
     /* Before it stopped it may have promised a leader its lease. */
-    self->contact_ms = self->term ? now_ms : now_ms - config->election_timeout_ms;
+    self->promise_ms = self->term ? now_ms + config->lease_max_ms : now_ms;
     raft_become_follower (self, self->term, 0);
     self->soft_reported = (raft_soft_state_t){.role = RAFT_FOLLOWER, .term = self->term};
     return self;
@@ -103,16 +111,28 @@ static uint64_t s_random (raft_t *self)
     return z ^ (z >> 31);
 }
 
+int64_t raft_random (raft_t *self, int64_t below)
+{
+    return (int64_t)(s_random (self) % (uint64_t)below);
+}
+
 int64_t raft_random_timeout (raft_t *self)
 {
     /* One to two election timeouts (thesis 3.4): whoever is first has time to win. */
-    int64_t base = self->config.election_timeout_ms;
-    return base + (int64_t)(s_random (self) % (uint64_t)base);
+    return self->config.election_timeout_ms + raft_random (self, self->config.election_timeout_ms);
 }
 
 void raft_set_timeouts (raft_t *self, int64_t election_timeout_ms, int64_t heartbeat_ms)
 {
+    if (election_timeout_ms > self->config.election_timeout_max_ms)
+        election_timeout_ms = self->config.election_timeout_max_ms;
+    if (election_timeout_ms < self->config.election_timeout_min_ms)
+        election_timeout_ms = self->config.election_timeout_min_ms;
     assert (heartbeat_ms > 0 && election_timeout_ms > heartbeat_ms);
+    /* Answers that were to come within a short timeout get the time of the long one. */
+    int64_t longer_ms = election_timeout_ms - self->config.election_timeout_ms;
+    if (longer_ms > 0)
+        self->quorum_deadline_ms += longer_ms;
     self->config.election_timeout_ms = election_timeout_ms;
     self->config.heartbeat_ms = heartbeat_ms;
 }
@@ -120,7 +140,10 @@ void raft_set_timeouts (raft_t *self, int64_t election_timeout_ms, int64_t heart
 bool raft_disk_stalled (const raft_t *self)
 {
     int64_t began = raft_journal_write_began_ms (&self->journal);
-    return began != INT64_MAX && self->now_ms - began >= self->config.election_timeout_ms;
+    if (began == INT64_MAX)
+        return false;
+    int64_t took_ms = self->now_ms - began;
+    return took_ms >= self->config.election_timeout_ms && took_ms >= self->config.disk_stall_ms;
 }
 
 static void s_tick_leader (raft_t *self)
@@ -149,16 +172,39 @@ static void s_tick_leader (raft_t *self)
         raft_heartbeat (self);
 }
 
+/*  Nobody was heard for an election timeout. */
+static void s_tick_waiting (raft_t *self)
+{
+    /* If this comes late, this node itself stood still (a paused process, a busy machine) and
+       the leader's messages may be waiting to be read: they get the time of a heartbeat. */
+    if (self->now_ms - self->election_deadline_ms >= self->config.heartbeat_ms &&
+        !self->late_excused) {
+        self->late_excused = true;
+        self->election_deadline_ms = self->now_ms + self->config.heartbeat_ms;
+        return;
+    }
+    /* The own vote is a vote as well. */
+    if (raft_in_lease (self)) {
+        self->election_deadline_ms =
+            self->promise_ms + raft_random (self, self->config.election_timeout_ms);
+        return;
+    }
+    self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
+    /* A candidate whose own disk is still writing its vote has not even asked yet. */
+    tracker_progress_t *own = tracker_find (&self->tracker, self->config.id);
+    if (self->role == RAFT_CANDIDATE && own && own->vote == 0)
+        return;
+    raft_election_begin (self, false);
+}
+
 void raft_tick (raft_t *self, int64_t now_ms)
 {
     if (now_ms > self->now_ms)
         self->now_ms = now_ms;
     if (self->role == RAFT_LEADER)
         s_tick_leader (self);
-    else if (self->now_ms >= self->election_deadline_ms) {
-        self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
-        raft_election_begin (self, false);
-    }
+    else if (self->now_ms >= self->election_deadline_ms)
+        s_tick_waiting (self);
 }
 
 int64_t raft_deadline_ms (const raft_t *self)
@@ -404,6 +450,8 @@ void raft_status (const raft_t *self, raft_status_t *status)
         .transferee = self->transferee,
         .anomalies = self->anomalies,
         .elections = self->elections,
+        .election_timeout_ms = self->config.election_timeout_ms,
+        .heartbeat_ms = self->config.heartbeat_ms,
         .disk_stalls = self->disk_stalls,
         .snapshot = self->snapshot_index,
     };

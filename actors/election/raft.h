@@ -49,10 +49,18 @@ typedef struct raft raft_t;
 
 typedef struct {
     uint64_t id;
-    /* A follower that hears nothing for one to two election timeouts campaigns. A leader
-       sends a heartbeat at least this often; about a tenth of the election timeout. */
+    /* A follower that hears nothing for one to two election timeouts campaigns, and votes for
+       nobody within one. It takes the timeout from its leader's messages, within min and max;
+       this is the one to begin with. A leader sends a heartbeat at least every heartbeat_ms. */
     int64_t election_timeout_ms;
+    int64_t election_timeout_min_ms;
+    int64_t election_timeout_max_ms;
     int64_t heartbeat_ms;
+    /* What a follower promises a leader's lease at most: a node that starts doesn't know what it
+       promised before it stopped, and votes for nobody for that long. */
+    int64_t lease_max_ms;
+    /* A write that takes that long, and an election timeout, ends a leadership. */
+    int64_t disk_stall_ms;
     uint64_t seed; /* of the randomised timeouts: differs between nodes and starts */
     bool pre_vote;
     bool check_quorum;     /* also what leases stand on */
@@ -90,7 +98,8 @@ void raft_destroy (raft_t **self_p);
 void raft_tick (raft_t *self, int64_t now_ms);
 /*  When raft_tick has something to do, if nothing else happens before. */
 int64_t raft_deadline_ms (const raft_t *self);
-/*  Timeouts that fit the measured round trips; from the next timer on. */
+/*  On the leader: timeouts that fit the measured round trips, within the configured bounds; the
+    followers take them over with the next message. */
 void raft_set_timeouts (raft_t *self, int64_t election_timeout_ms, int64_t heartbeat_ms);
 
 /*  A peer's message; message->from must be who really sent it. The caller keeps it. */
@@ -108,15 +117,14 @@ raft_result_t raft_propose (raft_t *self, raft_entry_type_t type, raft_blob_t *b
     Works on followers, through the leader. */
 raft_result_t raft_read_index (raft_t *self, uint64_t id);
 
-/*  Campaigns now, without waiting for the timeout. */
+/*  Campaigns now, without waiting for the timeout; but for a leader's lease. */
 raft_result_t raft_campaign (raft_t *self);
 /*  On the leader: hands leadership to a voter, within an election timeout or not at all. */
 raft_result_t raft_transfer_leader (raft_t *self, uint64_t id);
-/*  The connection to a peer broke: what was in flight to it is probably lost. */
+/*  The connection to a peer broke. On the leader: what was in flight is probably lost. On a
+    follower of that peer: it is probably gone, so the campaign begins as soon as the promise to
+    its lease allows. */
 void raft_unreachable (raft_t *self, uint64_t id);
-/*  On a follower: whoever the leader was, it is known to be gone; vote for others at once.
-    Breaks that leader's lease if it isn't. */
-void raft_forget_leader (raft_t *self);
 /*  This node has a durable copy of its state machine as it was after (index, term): what a leader
     offers to those who are too far behind. Never one that is ahead of what is applied here. */
 void raft_set_snapshot (raft_t *self, uint64_t index, uint64_t term);
@@ -204,9 +212,11 @@ typedef struct {
     bool changing; /* leads, and takes no change of the configuration now: one is under way, or
                       the term's no-op isn't committed */
     size_t uncommitted_bytes;
-    uint64_t transferee;  /* 0: no transfer under way */
-    uint64_t anomalies;   /* messages that made no sense */
-    uint64_t elections;   /* campaigns begun */
+    uint64_t transferee;         /* 0: no transfer under way */
+    uint64_t anomalies;          /* messages that made no sense */
+    uint64_t elections;          /* campaigns begun */
+    int64_t election_timeout_ms; /* in force */
+    int64_t heartbeat_ms;
     uint64_t disk_stalls; /* leaderships given up because the own disk hung */
     uint64_t snapshot;    /* the index that the durable copy covers; 0: none */
 } raft_status_t;

@@ -50,7 +50,10 @@ struct raft {
     int64_t election_deadline_ms;  /* not leader: campaign */
     int64_t heartbeat_deadline_ms; /* leader: the next heartbeat */
     int64_t quorum_deadline_ms;    /* leader: the next quorum check */
-    int64_t contact_ms;            /* when a leader was last heard of; a start counts as such */
+    int64_t promise_ms;            /* no vote before that: what leaders were promised */
+    int64_t campaign_ms;           /* when the last campaign began */
+    uint32_t attempts;             /* campaigns since a leader was last heard of */
+    bool late_excused;             /* the deadline was put off once: see raft_tick */
 
     uint64_t transferee;
     int64_t transfer_deadline_ms;
@@ -71,7 +74,10 @@ struct raft {
     raft_messages_t outbox;
 
     uint64_t round;
-    int64_t round_sent_ms[RAFT_ROUNDS];
+    struct {
+        int64_t sent_ms;
+        int64_t timeout_ms; /* as it was announced */
+    } rounds[RAFT_ROUNDS];
     raft_waiting_read_t *waiting; /* oldest first; room for reads_max */
     size_t waiting_count;
     raft_read_t *answers;
@@ -94,6 +100,8 @@ void raft_send (raft_t *self, raft_message_t message);
     message is then stepped. */
 void raft_send_durable (raft_t *self, raft_message_t message);
 int64_t raft_random_timeout (raft_t *self);
+/*  A number below that. */
+int64_t raft_random (raft_t *self, int64_t below);
 /*  The own disk has been writing for an election timeout. */
 bool raft_disk_stalled (const raft_t *self);
 
@@ -111,6 +119,10 @@ void raft_on_vote_resp (raft_t *self, const raft_message_t *message);
 void raft_leave_check (raft_t *self);
 /*  Somebody else may hold a lease: votes have to wait (thesis 4.2.3, 6.4.1). */
 bool raft_in_lease (const raft_t *self);
+/*  The leader is known to lead no more: what was promised to it is void. */
+void raft_forget_leader (raft_t *self);
+/*  A leader was heard: takes its timeout over and promises it not to vote meanwhile. */
+void raft_promise (raft_t *self, uint64_t timeout_ms);
 void raft_send_timeout_now (raft_t *self, uint64_t to);
 
 /*  raft_replication.c */

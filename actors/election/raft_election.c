@@ -39,8 +39,13 @@ static void s_become_leader (raft_t *self)
     assert (own);
     tracker_become_replicate (own);
     own->recent_active = true;
-    own->acked_sent_ms = INT64_MAX; /* one always hears oneself */
-    self->quorum_deadline_ms = self->now_ms + self->config.election_timeout_ms;
+    own->lease_until_ms = INT64_MAX; /* one always hears oneself */
+    self->attempts = 0;
+    /* The first answers may take as long as the votes did: on a network that nobody has measured
+       yet, an election timeout may be too short for them. */
+    int64_t took_ms = 2 * (self->now_ms - self->campaign_ms);
+    int64_t patience_ms = self->config.election_timeout_ms;
+    self->quorum_deadline_ms = self->now_ms + (took_ms > patience_ms ? took_ms : patience_ms);
     /* There may be a configuration change among the entries taken over: none is proposed
        before they are all applied. */
     self->pending_conf_index = raft_journal_last (&self->journal);
@@ -76,11 +81,27 @@ static void s_send_votes (raft_t *self, raft_campaign_t campaign)
     }
 }
 
+/*  How long a campaign gets until the next one. Half to one election timeout, which is many
+    round trips (a vote that was split is not a leader that may still come back), and twice as
+    long after each failure: on a network that nobody has measured yet a timeout may be too
+    short for any answer to arrive. */
+static int64_t s_retry_ms (raft_t *self)
+{
+    unsigned shift = self->attempts > 1 ? self->attempts - 1 : 0;
+    int64_t base_ms = self->config.election_timeout_ms << (shift < 3 ? shift : 3);
+    if (base_ms > self->config.election_timeout_max_ms)
+        base_ms = self->config.election_timeout_max_ms;
+    int64_t half_ms = (base_ms + 1) / 2;
+    return half_ms + raft_random (self, half_ms);
+}
+
 static void s_campaign (raft_t *self, raft_campaign_t campaign)
 {
     bool pre = campaign == RAFT_CAMPAIGN_PRE;
     s_reset (self, pre ? self->term : self->term + 1);
     self->role = pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE;
+    self->campaign_ms = self->now_ms;
+    self->election_deadline_ms = self->now_ms + s_retry_ms (self);
     s_send_votes (self, campaign);
     if (pre) {
         tracker_find (&self->tracker, self->config.id)->vote = 1;
@@ -123,6 +144,7 @@ bool raft_election_begin (raft_t *self, bool transfer)
     /* Who can't write can't lead, and must not push the term up either. */
     if (raft_disk_stalled (self) || self->term >= RAFT_NUMBER_MAX)
         return false;
+    self->attempts++;
     if (transfer)
         s_campaign (self, RAFT_CAMPAIGN_TRANSFER); /* the leader asks for it: no pre-vote */
     else
@@ -136,6 +158,9 @@ raft_result_t raft_campaign (raft_t *self)
         return RAFT_OK;
     if (!tracker_is_voter (&self->tracker, self->config.id))
         return RAFT_INVALID;
+    /* The own vote is a vote as well; alone there is nobody who could have been promised it. */
+    if (raft_in_lease (self) && self->tracker.count > 1)
+        return RAFT_BUSY;
     return raft_election_begin (self, false) ? RAFT_OK : RAFT_BUSY;
 }
 
@@ -146,7 +171,49 @@ bool raft_in_lease (const raft_t *self)
     if (self->role == RAFT_LEADER)
         return true; /* it finds out itself when it lost its quorum */
     /* Whether that leader is still known doesn't matter: the promise was made to its lease. */
-    return self->now_ms - self->contact_ms < self->config.election_timeout_ms;
+    return self->now_ms < self->promise_ms;
+}
+
+void raft_forget_leader (raft_t *self)
+{
+    self->leader = 0;
+    self->promise_ms = self->now_ms;
+}
+
+void raft_promise (raft_t *self, uint64_t timeout_ms)
+{
+    int64_t min_ms = self->config.election_timeout_min_ms;
+    int64_t max_ms = self->config.election_timeout_max_ms;
+    if (timeout_ms) {
+        int64_t taken_ms = timeout_ms > (uint64_t)max_ms ? max_ms : (int64_t)timeout_ms;
+        self->config.election_timeout_ms = taken_ms < min_ms ? min_ms : taken_ms;
+        /* If this node is to lead: it is measured anew then. */
+        if (self->config.heartbeat_ms > self->config.election_timeout_ms / 2)
+            self->config.heartbeat_ms = self->config.election_timeout_ms / 2;
+    }
+    /* A shorter timeout doesn't shorten what was promised with a longer one. */
+    int64_t until_ms = self->now_ms + self->config.election_timeout_ms;
+    if (self->promise_ms < until_ms)
+        self->promise_ms = until_ms;
+    self->attempts = 0;
+    self->late_excused = false;
+    self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
+    if (self->election_deadline_ms < self->promise_ms)
+        self->election_deadline_ms = self->promise_ms;
+}
+
+/*  A pre-candidate is asked by another one, whose log is no worse: two who win the same round
+    split the vote of the next. The better log goes on, of equal ones the higher id. The other
+    tries again if nothing comes of it. */
+static void s_step_back (raft_t *self, const raft_message_t *message)
+{
+    bool equal = message->log_term == raft_journal_last_term (&self->journal) &&
+                 message->index == raft_journal_last (&self->journal);
+    if (self->role != RAFT_PRE_CANDIDATE || message->term != self->term + 1 ||
+        (equal && message->from < self->config.id))
+        return;
+    self->role = RAFT_FOLLOWER;
+    self->election_deadline_ms = self->now_ms + s_retry_ms (self);
 }
 
 void raft_on_vote (raft_t *self, const raft_message_t *message)
@@ -167,6 +234,8 @@ void raft_on_vote (raft_t *self, const raft_message_t *message)
     };
     if (pre) {
         raft_send (self, answer);
+        if (grant)
+            s_step_back (self, message);
         return;
     }
     if (grant) {
@@ -199,6 +268,7 @@ void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
         break;
     case QUORUM_LOST:
         raft_become_follower (self, self->term, 0);
+        self->election_deadline_ms = self->now_ms + s_retry_ms (self);
         break;
     case QUORUM_PENDING:
         break;
@@ -255,12 +325,4 @@ void raft_leave_check (raft_t *self)
     if (heir)
         raft_send_timeout_now (self, heir);
     raft_become_follower (self, self->term, 0);
-}
-
-void raft_forget_leader (raft_t *self)
-{
-    if (self->role != RAFT_FOLLOWER)
-        return;
-    self->leader = 0;
-    self->contact_ms = self->now_ms - self->config.election_timeout_ms;
 }

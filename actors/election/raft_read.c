@@ -19,11 +19,9 @@ bool raft_lease_valid (const raft_t *self)
     if (self->role != RAFT_LEADER || !self->config.check_quorum || self->lease_void ||
         !raft_committed_in_term (self))
         return false;
-    /* Thesis 6.4.1. A quorum that answered a heartbeat sent at t votes for nobody before
-       t + election timeout on its own clocks, which may run up to a tenth faster. */
-    int64_t sent_ms = tracker_acked_sent_ms ((tracker_t *)&self->tracker);
-    int64_t lease_ms = self->config.election_timeout_ms - self->config.election_timeout_ms / 10;
-    return sent_ms > 0 && self->now_ms - sent_ms < lease_ms;
+    /* Thesis 6.4.1. A quorum has answered heartbeats and said for how long it will vote for
+       nobody; see raft_on_heartbeat_resp. */
+    return self->now_ms < tracker_lease_until_ms ((tracker_t *)&self->tracker);
 }
 
 void raft_reads_answer (raft_t *self, uint64_t to, uint64_t id, uint64_t index,

@@ -71,6 +71,7 @@ static bool s_send_append (raft_t *self, tracker_progress_t *peer, bool empty)
         .index = previous,
         .log_term = term,
         .commit = self->journal.committed,
+        .election_ms = (uint64_t)self->config.election_timeout_ms,
     };
     if (peer->state != TRACKER_REPLICATE || !tracker_window_full (&peer->window))
         message.entries_count =
@@ -225,13 +226,23 @@ void raft_unreachable (raft_t *self, uint64_t id)
     if (self->role == RAFT_LEADER && peer && peer->state == TRACKER_REPLICATE &&
         id != self->config.id)
         tracker_become_probe (peer);
+    if (self->role != RAFT_FOLLOWER || self->leader != id || id == 0)
+        return;
+    /* All followers see that at the same moment and may not ask one another before they are all
+       free again: hence a little later, and not all at once. */
+    int64_t timeout_ms = self->config.election_timeout_ms;
+    int64_t from_ms = self->now_ms > self->promise_ms ? self->now_ms : self->promise_ms;
+    int64_t at_ms = from_ms + timeout_ms / 16 + raft_random (self, (timeout_ms + 3) / 4);
+    if (at_ms < self->election_deadline_ms)
+        self->election_deadline_ms = at_ms;
 }
 
 void raft_heartbeat (raft_t *self)
 {
     self->heartbeat_deadline_ms = self->now_ms + self->config.heartbeat_ms;
     self->round++;
-    self->round_sent_ms[self->round % RAFT_ROUNDS] = self->now_ms;
+    self->rounds[self->round % RAFT_ROUNDS].sent_ms = self->now_ms;
+    self->rounds[self->round % RAFT_ROUNDS].timeout_ms = self->config.election_timeout_ms;
     for (uint32_t i = 0; i < self->tracker.count; i++) {
         tracker_progress_t *peer = &self->tracker.peers[i];
         if (peer->id == self->config.id) {
@@ -245,6 +256,7 @@ void raft_heartbeat (raft_t *self)
                              .to = peer->id,
                              .commit = peer->match < commit ? peer->match : commit,
                              .context = self->round,
+                             .election_ms = (uint64_t)self->config.election_timeout_ms,
                          });
     }
 }
@@ -252,9 +264,30 @@ void raft_heartbeat (raft_t *self)
 void raft_on_heartbeat (raft_t *self, const raft_message_t *message)
 {
     s_follow_commit (self, message->commit);
+    /* What was just promised (raft_promise), as far as it would be kept over a restart. */
+    int64_t promised_ms = self->config.election_timeout_ms;
+    if (promised_ms > self->config.lease_max_ms)
+        promised_ms = self->config.lease_max_ms;
     raft_send (self, (raft_message_t){.type = RAFT_MSG_HEARTBEAT_RESP,
                                       .to = message->from,
-                                      .context = message->context});
+                                      .context = message->context,
+                                      .election_ms = (uint64_t)promised_ms});
+}
+
+/*  The peer votes for nobody until a time that it has named, counted from when it got the
+    message, which is no earlier than when that was sent; on its own clock, which may run up to
+    a tenth faster. Late answers count as well: of several promises the longest holds. */
+static void s_extend_lease (raft_t *self, tracker_progress_t *peer, const raft_message_t *message)
+{
+    if (self->round - message->context >= RAFT_ROUNDS)
+        return;
+    int64_t promised_ms = self->rounds[message->context % RAFT_ROUNDS].timeout_ms;
+    if (message->election_ms < (uint64_t)promised_ms)
+        promised_ms = (int64_t)message->election_ms;
+    int64_t until_ms =
+        self->rounds[message->context % RAFT_ROUNDS].sent_ms + promised_ms - promised_ms / 10;
+    if (peer->lease_until_ms < until_ms)
+        peer->lease_until_ms = until_ms;
 }
 
 void raft_on_heartbeat_resp (raft_t *self, const raft_message_t *message)
@@ -268,10 +301,9 @@ void raft_on_heartbeat_resp (raft_t *self, const raft_message_t *message)
     }
     peer->recent_active = true;
     peer->flow_paused = false;
+    s_extend_lease (self, peer, message);
     if (message->context > peer->round_acked) {
         peer->round_acked = message->context;
-        if (self->round - message->context < RAFT_ROUNDS)
-            peer->acked_sent_ms = self->round_sent_ms[message->context % RAFT_ROUNDS];
         raft_reads_confirm (self);
     }
     if (peer->state == TRACKER_SNAPSHOT) {

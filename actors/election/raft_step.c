@@ -13,6 +13,7 @@ static bool s_plausible (const raft_t *self, const raft_message_t *message)
            message->term > 0 && message->term <= RAFT_NUMBER_MAX &&
            message->index <= RAFT_NUMBER_MAX && message->log_term <= RAFT_NUMBER_MAX &&
            message->commit <= RAFT_NUMBER_MAX && message->reject_hint <= RAFT_NUMBER_MAX &&
+           message->election_ms <= RAFT_TIMEOUT_MAX_MS &&
            (message->entries_count == 0 || message->type == RAFT_MSG_APP);
 }
 
@@ -30,6 +31,10 @@ static bool s_from_leader (const raft_message_t *message)
 /*  A message of a later term. False: it is not to be handled any further. */
 static bool s_later_term (raft_t *self, const raft_message_t *message)
 {
+    /* A leader that asks for votes leads no more, has no lease, and can't come back in its term:
+       whoever asks for votes of a term never wins an earlier one afterwards. */
+    if (s_is_vote (message) && self->leader == message->from && self->role == RAFT_FOLLOWER)
+        raft_forget_leader (self);
     /* Thesis 4.2.3: with a leader alive, whoever asks for votes is disturbing; only the leader
        itself may have sent him (force, thesis 3.10). */
     if (s_is_vote (message) && !message->force && raft_in_lease (self))
@@ -80,8 +85,7 @@ static bool s_follow (raft_t *self, const raft_message_t *message)
     if (self->role != RAFT_FOLLOWER)
         raft_become_follower (self, self->term, message->from);
     self->leader = message->from;
-    self->contact_ms = self->now_ms;
-    self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
+    raft_promise (self, message->election_ms);
     return true;
 }
 

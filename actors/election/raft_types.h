@@ -15,6 +15,9 @@
     of them overflows. */
 #define RAFT_NUMBER_MAX (UINT64_C (1) << 62)
 
+/*  No election timeout is longer, whatever a peer says. */
+#define RAFT_TIMEOUT_MAX_MS 600000
+
 /*  Entries in one message, and in one batch to apply, at most. */
 #define RAFT_BATCH_MAX 1024
 
@@ -56,10 +59,10 @@ size_t raft_entry_bytes (const raft_entry_t *entry);
 void raft_entries_free (raft_entry_t *entries, size_t count);
 
 typedef enum {
-    RAFT_MSG_APP = 1,         /* index, log_term: the entry before entries; commit */
+    RAFT_MSG_APP = 1,         /* index, log_term: the entry before entries; commit, election_ms */
     RAFT_MSG_APP_RESP,        /* index: durable up to here; or reject, reject_hint, log_term */
-    RAFT_MSG_HEARTBEAT,       /* commit, context: the round */
-    RAFT_MSG_HEARTBEAT_RESP,  /* context: the round */
+    RAFT_MSG_HEARTBEAT,       /* commit, context: the round, election_ms: the timeout to take */
+    RAFT_MSG_HEARTBEAT_RESP,  /* context: the round, election_ms: how long it won't vote */
     RAFT_MSG_VOTE,            /* index, log_term: the candidate's last entry; force */
     RAFT_MSG_VOTE_RESP,       /* reject */
     RAFT_MSG_PRE_VOTE,        /* as VOTE; term is the one after the sender's */
@@ -82,6 +85,7 @@ typedef struct {
     uint64_t commit;
     uint64_t reject_hint;
     uint64_t context;
+    uint64_t election_ms;
     bool reject;
     bool force; /* a vote asked for by the leader itself: leases don't count */
     raft_entry_t *entries;

@@ -252,7 +252,7 @@ void tracker_reset (tracker_t *self, uint64_t next)
         peer->next = next;
         peer->commit_sent = 0;
         peer->round_acked = 0;
-        peer->acked_sent_ms = 0;
+        peer->lease_until_ms = 0;
         peer->vote = 0;
         peer->recent_active = false;
     }
@@ -268,9 +268,9 @@ static uint64_t s_round (uint64_t id, void *context)
     return tracker_find (context, id)->round_acked;
 }
 
-static uint64_t s_sent_ms (uint64_t id, void *context)
+static uint64_t s_lease_until_ms (uint64_t id, void *context)
 {
-    return (uint64_t)tracker_find (context, id)->acked_sent_ms;
+    return (uint64_t)tracker_find (context, id)->lease_until_ms;
 }
 
 static int s_active (uint64_t id, void *context)
@@ -293,10 +293,10 @@ uint64_t tracker_round_acked (tracker_t *self)
     return quorum_joint_acked (&self->conf.voters, &self->conf.voters_outgoing, s_round, self);
 }
 
-int64_t tracker_acked_sent_ms (tracker_t *self)
+int64_t tracker_lease_until_ms (tracker_t *self)
 {
-    return (int64_t)quorum_joint_acked (&self->conf.voters, &self->conf.voters_outgoing, s_sent_ms,
-                                        self);
+    return (int64_t)quorum_joint_acked (&self->conf.voters, &self->conf.voters_outgoing,
+                                        s_lease_until_ms, self);
 }
 
 bool tracker_quorum_active (tracker_t *self)

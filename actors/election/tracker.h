@@ -50,7 +50,7 @@ typedef struct {
     uint64_t pending_snapshot; /* in Snapshot: the index it covers */
     uint64_t commit_sent;      /* the commit index that was last sent */
     uint64_t round_acked;      /* the last heartbeat round that it answered */
-    int64_t acked_sent_ms;     /* when the last round that it answered was sent */
+    int64_t lease_until_ms;    /* until then it has promised to vote for nobody */
     int vote;                  /* > 0 granted, < 0 rejected, 0 not heard */
     bool recent_active;        /* heard of since the last quorum check */
     bool flow_paused;          /* nothing may be sent until an answer comes */
@@ -102,11 +102,10 @@ bool tracker_is_voter (const tracker_t *self, uint64_t id);
 /*  A new term: everybody is probed from next, votes and answers are forgotten. */
 void tracker_reset (tracker_t *self, uint64_t next);
 
-/*  Over the voters: the index that a quorum has, the round that a quorum answered, when the
-    newest round that a quorum answered was sent, whether a quorum was active, how the vote
-    stands. */
+/*  Over the voters: the index that a quorum has, the round that a quorum answered, until when
+    a quorum votes for nobody, whether a quorum was active, how the vote stands. */
 uint64_t tracker_committed (tracker_t *self);
 uint64_t tracker_round_acked (tracker_t *self);
-int64_t tracker_acked_sent_ms (tracker_t *self);
+int64_t tracker_lease_until_ms (tracker_t *self);
 bool tracker_quorum_active (tracker_t *self);
 quorum_result_t tracker_vote_result (tracker_t *self);

@@ -21,7 +21,7 @@
 #define LEDGER_MAP_SIZE ((size_t) 16 << 30)
 #define DOMAIN          "control"
 
-enum { MASTERS_MAX = 9 };
+enum { MASTERS_MAX = 9, ELECTION_MS = 300 };
 
 struct master_node {
     const master_config_t *config;
@@ -133,6 +133,14 @@ static const char *host_of (master_node_t *self, const char *url)
     return size ? arena_strndup (&self->arena, host, size) : NULL;
 }
 
+/*  The election timeout until a leader has measured anything. */
+static int64_t election_ms (const master_config_t *config)
+{
+    if (config->election_ms_min > ELECTION_MS)
+        return (int64_t) config->election_ms_min;
+    return config->election_ms_max < ELECTION_MS ? (int64_t) config->election_ms_max : ELECTION_MS;
+}
+
 /*  Fills the arguments of all actors, and who starts whom. */
 static void compose (master_node_t *self, size_t me)
 {
@@ -145,8 +153,9 @@ static void compose (master_node_t *self, size_t me)
     self->ledger = (ledger_args_t){ .tables = self->tables };
     self->election = (election_args_t){ .masters = self->keys,
                                         .masters_count = config->masters.count,
-                                        .election_ms = (int64_t) config->election_ms,
-                                        .heartbeat_ms = (int64_t) config->heartbeat_ms,
+                                        .election_ms = election_ms (config),
+                                        .election_ms_min = (int64_t) config->election_ms_min,
+                                        .election_ms_max = (int64_t) config->election_ms_max,
                                         .log = election_raft_log (self->raft_log) };
     self->registry = (registry_args_t){ .tables = self->tables, .keyring = self->keyring,
                                         .domain = DOMAIN, .root = &self->root,

@@ -41,8 +41,8 @@ RECORD_DECLARE (api_config, API_CONFIG)
     F (RECORDS, masters, peer_config, .flags = RECORD_REQUIRED, .min = 1, .max = 9, .doc = "All masters, this one included.") \
     F (STRING, root, _, .flags = RECORD_REQUIRED, .max = 1024, .doc = "File of the cluster's root key.") \
     F (RECORD, api, api_config, .doc = "The HTTPS API.") \
-    F (UINT, heartbeat_ms, _, .def = "50", .min = 5, .max = 10000, .unit = "ms", .doc = "The leader's heartbeat.") \
-    F (UINT, election_ms, _, .def = "300", .min = 20, .max = 60000, .unit = "ms", .doc = "Silence after which a master stands for election; at random up to twice that.") \
+    F (UINT, election_ms_min, _, .def = "150", .min = 20, .max = 60000, .unit = "ms", .doc = "The election timeout is fitted to the network and the disk, but is never shorter: silence after which a master stands for election, at random up to twice that.") \
+    F (UINT, election_ms_max, _, .def = "10000", .min = 20, .max = 60000, .unit = "ms", .doc = "And never longer.") \
     F (ENUM, durability, durability, .def = "pipelined", .doc = "How the log reaches the disk, safe both ways. pipelined: one flush a write under load; strict: two.") \
     F (UINT, lost_after_ms, _, .def = "3000", .min = 100, .max = 3600000, .unit = "ms", .doc = "Silence after which a worker is taken for lost; a third of it if its connection broke.") \
     F (RECORD, log, log_config, .doc = "Log.")

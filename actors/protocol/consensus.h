@@ -26,7 +26,8 @@ RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
     F (UINT, context, _, .doc = "MsgHeartbeat and its answer: the round. MsgReadIndex and its answer: the request's number.") \
     F (BOOL, reject, _, .doc = "Answers: no.") \
     F (BOOL, force, _, .doc = "MsgVote: the leader asked for it.") \
-    F (RECORDS, entries, consensus_entry, .max = 1024, .doc = "MsgApp: ascending, without gaps.")
+    F (RECORDS, entries, consensus_entry, .max = 1024, .doc = "MsgApp: ascending, without gaps.") \
+    F (UINT, election_ms, _, .max = 600000, .unit = "ms", .doc = "MsgApp, MsgHeartbeat: the election timeout that all shall take, within their bounds. MsgHeartbeatResp: the sender votes for nobody for that long.")
 RECORD_DECLARE (consensus, CONSENSUS)
 
 /*  To "election" on any master, as a request: wait until the ledger of this master

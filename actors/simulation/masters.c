@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ELECTION_MS = 150, REST_MS = 60000 };
+enum { ELECTION_MS = 300, ELECTION_MS_MIN = 150, ELECTION_MS_MAX = 10000, REST_MS = 60000 };
 
 void masters_wrong (masters_t *self, const char *format, ...)
 {
@@ -35,25 +35,15 @@ machine_t *masters_machine (masters_t *self, const record_key_t *key)
 
 /*  ---- machines ------------------------------------------------------------------------ */
 
-/*  Timeouts that suit the network, or nobody would lead for long. */
-static int64_t election_ms (const masters_t *self)
-{
-    double delay = simulator_setting (self->sim, SIMULATOR_DELAY_MS) +
-                   simulator_setting (self->sim, SIMULATOR_JITTER_MS) +
-                   simulator_setting (self->sim, SIMULATOR_FLUSH_MS);
-    int64_t needed = (int64_t)(delay * 6);
-    return needed > ELECTION_MS ? needed : ELECTION_MS;
-}
-
 static void compose (machine_t *self)
 {
     masters_t *world = self->world;
-    int64_t election = election_ms (world);
     self->ledger = (ledger_args_t){.tables = self->tables};
     self->election = (election_args_t){.masters = world->keys,
                                        .masters_count = world->options.masters,
-                                       .election_ms = election,
-                                       .heartbeat_ms = election / 5,
+                                       .election_ms = ELECTION_MS,
+                                       .election_ms_min = ELECTION_MS_MIN,
+                                       .election_ms_max = ELECTION_MS_MAX,
                                        .log = simulated_log (&self->log)};
     const child_t children[] = {
         {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->log.self},
@@ -223,8 +213,8 @@ static int run (masters_t *self, nexus_error_t *error)
         self->calm = true;
         masters_faults_end (self);
         simulator_calm (self->sim, draw_dead (self));
-        result = simulator_run (self->sim, MS_TO_NS (REST_MS + 40 * election_ms (self)), 0, at_rest,
-                                self);
+        result =
+            simulator_run (self->sim, MS_TO_NS (REST_MS + 10 * ELECTION_MS_MAX), 0, at_rest, self);
     }
     if (result == SIMULATOR_FAILED)
         return nexus_error_set (error, NEXUS_CORRUPT, "%s", simulator_error (self->sim));

@@ -6,18 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ELECTION_MS = 300, HEARTBEAT_MS = 50, AGENT_MS = 500, LOST_AFTER_MS = 3000 };
+enum { ELECTION_MS = 300, ELECTION_MS_MIN = 150, ELECTION_MS_MAX = 10000 };
+enum { AGENT_MS = 500, LOST_AFTER_MS = 3000 };
 
 #define DOMAIN "control"
-
-/*  What is handed to the profile's network: elections that suit it. */
-static int64_t election_ms (const simulation_t *self)
-{
-    double delay = simulator_setting (self->sim, SIMULATOR_DELAY_MS) +
-                   simulator_setting (self->sim, SIMULATOR_JITTER_MS);
-    int64_t needed = (int64_t)(delay * 10);
-    return needed > ELECTION_MS ? needed : ELECTION_MS;
-}
 
 /*  ---- nodes -------------------------------------------------------------------------- */
 
@@ -27,8 +19,9 @@ static void compose_master (simulated_master_t *self)
     self->ledger = (ledger_args_t){.tables = self->tables};
     self->election = (election_args_t){.masters = simulation->master_keys,
                                        .masters_count = simulation->options.masters,
-                                       .election_ms = election_ms (simulation),
-                                       .heartbeat_ms = election_ms (simulation) / 6,
+                                       .election_ms = ELECTION_MS,
+                                       .election_ms_min = ELECTION_MS_MIN,
+                                       .election_ms_max = ELECTION_MS_MAX,
                                        .log = simulated_log (&self->log)};
     self->registry = (registry_args_t){
         .tables = self->tables,

@@ -327,7 +327,8 @@ static cluster_t *s_cluster_new (unsigned count, uint64_t seed, const char *prof
                                       .args = {.masters = self->keys,
                                                .masters_count = count,
                                                .election_ms = 300,
-                                               .heartbeat_ms = 50}};
+                                               .election_ms_min = 150,
+                                               .election_ms_max = 10000}};
         simulator_node_t node = {.name = names[i],
                                  .key = self->keys[i],
                                  .role = ROLE_MASTER,

@@ -162,7 +162,8 @@ static inline void election_node_begin (election_nodes_t *all, unsigned index)
     self->args = (election_args_t){.masters = all->keys,
                                    .masters_count = all->count,
                                    .election_ms = 300,
-                                   .heartbeat_ms = 50,
+                                   .election_ms_min = 150,
+                                   .election_ms_max = 10000,
                                    .log = election_raft_log (self->raft_log)};
     self->writer = election_node_host (self, &raft_log_actor, "raft_log", self->raft_log);
     self->ledger = election_node_host (self, &counting_ledger, "ledger", self);

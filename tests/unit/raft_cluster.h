@@ -64,6 +64,7 @@ typedef struct {
     uint32_t count;
     cluster_node_t nodes[CLUSTER_NODES + 1]; /* [0] is unused */
     int64_t now_ms;
+    int fast_percent[CLUSTER_NODES + 1]; /* by how much a node's clock is faster */
     uint64_t random;
     cluster_packet_t *packets;
     size_t packets_count;
@@ -97,6 +98,12 @@ static uint64_t cluster_value (const raft_entry_t *entry)
     if (raft_blob_size (entry->blob) >= sizeof (value))
         memcpy (&value, raft_blob_data (entry->blob), sizeof (value));
     return value;
+}
+
+/*  What a node's own clock says. */
+static int64_t cluster_clock (const cluster_t *self, uint64_t id)
+{
+    return self->now_ms + self->now_ms * self->fast_percent[id] / 100;
 }
 
 /*  The disk as the core reads it. */
@@ -436,7 +443,7 @@ static void cluster_start (cluster_t *self, uint64_t id)
     node->config.applied = node->applied;
     node->config.seed = cluster_random (self, UINT32_MAX);
     node->committed_seen = 0;
-    node->raft = raft_new (&node->config, self->now_ms, &reason);
+    node->raft = raft_new (&node->config, cluster_clock (self, id), &reason);
     if (!node->raft)
         fail_msg ("node %d doesn't start: %s", (int)id, reason);
     raft_set_snapshot (node->raft, node->copy_index, node->copy_term);
@@ -551,7 +558,7 @@ static void cluster_run (cluster_t *self, int64_t ms)
         self->now_ms++;
         for (uint64_t id = 1; id <= self->count; id++)
             if (self->nodes[id].raft) {
-                raft_tick (self->nodes[id].raft, self->now_ms);
+                raft_tick (self->nodes[id].raft, cluster_clock (self, id));
                 cluster_pump (self, id);
             }
         cluster_deliver (self);
