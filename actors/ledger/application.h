@@ -90,6 +90,7 @@ int apply_add_worker (application_t *self, const void *body);
 int apply_set_worker (application_t *self, const void *body);
 int apply_remove_worker (application_t *self, const void *body);
 int apply_set_master (application_t *self, const void *body);
+int apply_change_masters (application_t *self, const void *body);
 int apply_add_token (application_t *self, const void *body);
 int apply_kv_put (application_t *self, const void *body);
 int apply_kv_delete (application_t *self, const void *body);

@@ -11,7 +11,7 @@ static const struct {
     {&add_worker_record, apply_add_worker},       {&set_worker_record, apply_set_worker},
     {&remove_worker_record, apply_remove_worker}, {&set_master_record, apply_set_master},
     {&add_token_record, apply_add_token},         {&kv_put_record, apply_kv_put},
-    {&kv_delete_record, apply_kv_delete},
+    {&kv_delete_record, apply_kv_delete},         {&change_masters_record, apply_change_masters},
 };
 
 /*  The arenas have no limit: what a command costs is bounded by its own size and by

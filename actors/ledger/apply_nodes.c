@@ -1,4 +1,4 @@
-/*  apply_nodes - workers, masters and join tokens */
+/*  apply_nodes - workers and join tokens */
 #include "actors/ledger/application.h"
 
 #include <string.h>
@@ -211,18 +211,7 @@ int apply_remove_worker (application_t *self, const void *body)
     return 0;
 }
 
-/*  ---- masters and tokens -------------------------------------------------------------- */
-
-int apply_set_master (application_t *self, const void *body)
-{
-    const set_master_t *command = body;
-    ledger_key_t key = ledger_key_node (&command->master.key);
-    if (record_key_is_zero (&command->master.key) || application_has (self, LEDGER_WORKERS, key) ||
-        application_has (self, LEDGER_TOKENS, key))
-        return nexus_error_set (self->error, NEXUS_DENIED, "this key can't be a master's");
-    application_put (self, LEDGER_MASTERS, key, &master_record, &command->master);
-    return 0;
-}
+/*  ---- tokens -------------------------------------------------------------- */
 
 int apply_add_token (application_t *self, const void *body)
 {

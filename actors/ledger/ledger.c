@@ -141,6 +141,17 @@ static void apply_entries (ledger_t *self, tables_txn_t *txn, const apply_t *bat
         put_position (txn, LEDGER_APPLIED_TERM, term, fatal, error);
 }
 
+/*  The election begins: who decides, as far as it is applied here. True if it can't be read. */
+static bool read_conf (ledger_t *self, arena_t *arena, cluster_conf_t *conf, nexus_error_t *error)
+{
+    tables_txn_t *txn = tables_begin (self->tables, false, error);
+    if (!txn)
+        return true;
+    int rc = ledger_get_conf (txn, arena, conf, error);
+    tables_abort (&txn);
+    return rc != 0;
+}
+
 /*  All that waits becomes one transaction; then everybody is told. */
 static void apply_waiting (ledger_t *self, context_t *ctx)
 {
@@ -152,8 +163,11 @@ static void apply_waiting (ledger_t *self, context_t *ctx)
         entries += ((const apply_t *)self->waiting[i]->body)->entries.count;
     applied_t done = {.results.items =
                           arena_alloc (&arena, (entries + 1) * sizeof (apply_result_t))};
+    applied_t visible = {.index = 0};
     bool fatal = false;
-    if (entries) {
+    if (!entries)
+        fatal = read_conf (self, &arena, &visible.conf, &error);
+    else {
         tables_txn_t *txn = tables_begin (self->tables, true, &error);
         fatal = !txn || !done.results.items;
         for (size_t i = 0; i < self->waiting_count && !fatal; i++)
@@ -180,7 +194,7 @@ static void apply_waiting (ledger_t *self, context_t *ctx)
     }
     if (!fatal) {
         self->visible = self->applied;
-        applied_t visible = {.index = self->visible, .done = self->visible};
+        visible.index = visible.done = self->visible;
         context_send (ctx, &self->waiting[0]->from, &applied_record, &visible);
         metric_set (self->applied_metric, (double)self->applied);
         ledger_changed_t changed = {.index = self->applied, .tables = self->changed};

@@ -50,7 +50,7 @@ static const catalog_entry_t command_entries[] = {
     { &explain_job_record, 0 }, { &update_tasks_record, 0 }, { &add_metrics_record, 0 },
     { &add_worker_record, 0 },  { &set_worker_record, 0 },   { &remove_worker_record, 0 },
     { &set_master_record, 0 },  { &add_token_record, 0 },    { &kv_put_record, 0 },
-    { &kv_delete_record, 0 },   { &once_record, 0 },
+    { &kv_delete_record, 0 },   { &change_masters_record, 0 }, { &once_record, 0 },
 };
 
 const catalog_t command_catalog = { command_entries,

@@ -9,8 +9,15 @@ RECORD_ENUM_DEFINE (worker_state, WORKER_STATES)
 #define RECORD_SELF worker_t
 RECORD_DEFINE (worker, 0, 0, "A worker, as the ledger keeps it.", WORKER)
 #undef RECORD_SELF
+RECORD_ENUM_DEFINE (suffrage, SUFFRAGES)
 #define RECORD_SELF master_t
 RECORD_DEFINE (master, 0, 0, "A master, as the ledger keeps it.", MASTER)
+#undef RECORD_SELF
+#define RECORD_SELF conf_member_t
+RECORD_DEFINE (conf_member, 0, 0, "A master's part in decisions.", CONF_MEMBER)
+#undef RECORD_SELF
+#define RECORD_SELF cluster_conf_t
+RECORD_DEFINE (cluster_conf, 0, 0, "Which masters decide.", CLUSTER_CONF)
 #undef RECORD_SELF
 #define RECORD_SELF token_t
 RECORD_DEFINE (token, 0, 0, "A join token, as the ledger keeps it.", TOKEN)

@@ -34,12 +34,34 @@ RECORD_DECLARE (worker, WORKER)
 /*  Names stand in addresses, files and commands: letters, digits, '.', '_' and '-'. */
 bool worker_name_check (const char *name);
 
+#define SUFFRAGES(E) \
+    E (MASTER_VOTER, "voter") \
+    E (MASTER_LEARNER, "learner") /* gets everything, decides nothing */
+RECORD_ENUM (suffrage, SUFFRAGES)
+
 #define MASTER(F) \
     F (KEY, key, _, .doc = "Its CURVE public key: its identity.") \
     F (STRING, name, _, .flags = RECORD_COLUMN, .min = 1, .max = 63, .doc = "Unique in the cluster.") \
     F (STRING, endpoint, _, .max = 200, .doc = "tcp://ADDRESS:PORT of its link.") \
-    F (STRING, api, _, .flags = RECORD_COLUMN, .max = 200, .doc = "https://ADDRESS:PORT of its API.")
+    F (STRING, api, _, .flags = RECORD_COLUMN, .max = 200, .doc = "https://ADDRESS:PORT of its API.") \
+    F (ENUM, role, suffrage, .flags = RECORD_COLUMN | RECORD_READONLY, .since = 1, .doc = "Whether it takes part in decisions.") \
+    F (UINT, incarnation, _, .flags = RECORD_READONLY, .since = 1, .doc = "Of its Raft log, drawn when that was made: another one is another disk. 0: not heard of yet.")
 RECORD_DECLARE (master, MASTER)
+
+/*  Who decides: the configuration of the masters' Raft group. While it is joint
+    (some members are outgoing), decisions need a majority of both halves. */
+#define CONF_MEMBER(F) \
+    F (KEY, key, _, .doc = "Which master.") \
+    F (BOOL, voter, _, .doc = "Votes; in a joint configuration, with the incoming half.") \
+    F (BOOL, outgoing, _, .doc = "Joint: votes with the outgoing half.") \
+    F (BOOL, learner, _, .doc = "Gets everything, decides nothing; outgoing as well: it will be one when the joint configuration is left.")
+RECORD_DECLARE (conf_member, CONF_MEMBER)
+#define CLUSTER_CONF(F) \
+    F (UINT, index, _, .doc = "Log index of the change that put it in force; 0: as the cluster began.") \
+    F (UINT, cluster, _, .doc = "The cluster's number, made of its first masters' keys: never changes.") \
+    F (BOOL, auto_leave, _, .doc = "Joint, and to be left at once.") \
+    F (RECORDS, members, conf_member, .max = 96, .doc = "Those who take part; none: not known yet.")
+RECORD_DECLARE (cluster_conf, CLUSTER_CONF)
 
 /*  A join token: only its public key is stored. */
 #define TOKEN(F) \
@@ -131,7 +153,8 @@ RECORD_DECLARE (apply_result, APPLY_RESULT)
 #define APPLIED(F) \
     F (UINT, index, _, .doc = "Everything up to here is applied, and readers see it.") \
     F (RECORDS, results, apply_result, .max = 65536, .doc = "One for each entry.") \
-    F (UINT, done, _, .doc = "If it is more than index: applied up to here, so these are the results, but readers don't see it yet. Another applied follows when they do.")
+    F (UINT, done, _, .doc = "If it is more than index: applied up to here, so these are the results, but readers don't see it yet. Another applied follows when they do.") \
+    F (RECORD, conf, cluster_conf, .since = 1, .doc = "In answer to an apply without entries: the configuration at that index.")
 RECORD_DECLARE (applied, APPLIED)
 
 /*  From "ledger" to a local actor that sent it a ledger_subscribe, after each batch. */

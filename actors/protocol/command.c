@@ -44,6 +44,9 @@ RECORD_DEFINE (kv_put, 211, 0, "Write an entry of the key-value store.", KV_PUT)
 #define RECORD_SELF kv_delete_t
 RECORD_DEFINE (kv_delete, 212, 0, "Delete an entry of the key-value store.", KV_DELETE)
 #undef RECORD_SELF
+#define RECORD_SELF change_masters_t
+RECORD_DEFINE (change_masters, 213, 0, "Change who the masters are.", CHANGE_MASTERS)
+#undef RECORD_SELF
 #define RECORD_SELF once_t
 RECORD_DEFINE (once, 219, 0, "A command that is applied at most once.", ONCE)
 #undef RECORD_SELF

@@ -78,8 +78,18 @@ RECORD_DECLARE (set_worker, SET_WORKER)
     F (INT, time_ms, _, .doc = "When.")
 RECORD_DECLARE (remove_worker, REMOVE_WORKER)
 
+/*  What a master says of itself: where it is reached, and its log's incarnation. It must be a
+    member already; its name, its role and an incarnation that is known don't change. */
 #define SET_MASTER(F) F (RECORD, master, master, .doc = "A master, by its key.")
 RECORD_DECLARE (set_master, SET_MASTER)
+
+/*  Another configuration of the masters. In the log it is an entry of type 1: the election puts
+    it in force on a master when the ledger has applied it there, unless it refused it. */
+#define CHANGE_MASTERS(F) \
+    F (UINT, base, _, .doc = "The index of the configuration that it was worked out from: another one is a conflict.") \
+    F (RECORDS, masters, master, .max = 32, .doc = "Those who are new.") \
+    F (RECORD, conf, cluster_conf, .doc = "What shall be in force. Masters that aren't in it are forgotten, their keys revoked.")
+RECORD_DECLARE (change_masters, CHANGE_MASTERS)
 
 #define ADD_TOKEN(F) F (RECORD, token, token, .doc = "A join token.")
 RECORD_DECLARE (add_token, ADD_TOKEN)

@@ -226,6 +226,22 @@ uint64_t ledger_number (tables_txn_t *txn, const char *name)
     return number;
 }
 
+int ledger_get_conf (tables_txn_t *txn, arena_t *arena, cluster_conf_t *value,
+                     nexus_error_t *error)
+{
+    slice_t found;
+    *value = (cluster_conf_t){ .index = 0 };
+    if (!tables_get (txn, LEDGER_META, SLICE (LEDGER_CONF), &found))
+        return 0;
+    if (record_decode (&cluster_conf_record, found.data, found.size, arena, value, error)) {
+        nexus_error_prefix (error, "ledger table meta, conf: ");
+        if (error)
+            error->code = NEXUS_CORRUPT;
+        return -1;
+    }
+    return 0;
+}
+
 void command_encode (const record_t *kind, const void *value, buffer_t *out)
 {
     uint8_t id[2] = { (uint8_t) (kind->id >> 8), (uint8_t) kind->id };

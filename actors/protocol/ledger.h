@@ -5,7 +5,7 @@
     a snapshot of its own.
 
         table        key                            value
-        meta         name                           8 bytes, big endian
+        meta         name                           8 bytes, big endian; "conf": cluster_conf
         masters      32 bytes: public key           master
         workers      32 bytes: public key           worker
         names        worker's name                  32 bytes: its key
@@ -98,6 +98,10 @@ uint64_t ledger_number (tables_txn_t *txn, const char *name);
 /*  Log index up to which commands are applied. */
 #define LEDGER_APPLIED "applied"
 #define LEDGER_APPLIED_TERM "applied_term"
+/*  The configuration in force, in meta; no members if there is none yet. -1: it is not readable. */
+#define LEDGER_CONF "conf"
+int ledger_get_conf (tables_txn_t *txn, arena_t *arena, cluster_conf_t *value,
+                     nexus_error_t *error);
 /*  Bytes of keys and values in kv, and their limit: what clients write there must not fill the
     disks of the masters. */
 #define LEDGER_KV_BYTES     "kv_bytes"

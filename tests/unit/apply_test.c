@@ -699,7 +699,7 @@ static void test_enrolment (void **state)
     assert_int_equal (COMMAND (&world, add_token, .token = {.key = TOKEN_KEY}), NEXUS_INVALID);
     assert_int_equal (COMMAND (&world, add_token, .token = token), NEXUS_OK);
     assert_int_equal (COMMAND (&world, set_master, .master = {.key = key_of (50), .name = "m1"}),
-                      NEXUS_OK);
+                      NEXUS_OK); /* nobody has said yet who the masters are */
     assert_int_equal (enrol (1, "w1", "away"), NEXUS_DENIED);
     assert_int_equal (enrol (1, "w 1", "home"), NEXUS_INVALID);
     assert_int_equal (enrol (1, "../w1", "home"), NEXUS_INVALID);
@@ -1110,9 +1110,96 @@ static void test_kv_limits (void **state)
     assert_int_equal (put ("b", "", false, 0), NEXUS_OK);
 }
 
+/*  ---- masters ---------------------------------------------------------------- */
+
+#define MEMBER(n, ...)                 \
+    {                                  \
+        .key = key_of (n), __VA_ARGS__ \
+    }
+
+static const master_t *master (unsigned n)
+{
+    record_key_t key = key_of (n);
+    master_t *value = arena_alloc (&world.arena, sizeof (*value));
+    if (!ledger_world_get (&world, LEDGER_MASTERS, ledger_key_node (&key), value))
+        return NULL;
+    return value;
+}
+
+static void test_masters (void **state)
+{
+    (void)state;
+    conf_member_t two[] = {MEMBER (51, .voter = true), MEMBER (52, .voter = true)};
+    master_t first[] = {{.key = key_of (51), .name = "m1", .endpoint = "tcp://a:1"},
+                        {.key = key_of (52), .name = "m2"}};
+    change_masters_t change = {.masters = {first, 2}, .conf = {.cluster = 7, .members = {two, 2}}};
+    change.base = 1;
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_CONFLICT);
+    change.base = 0;
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    uint64_t base = world.index;
+    assert_string_equal (master (51)->endpoint, "tcp://a:1");
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change),
+                      NEXUS_CONFLICT); /* repeated */
+
+    /* What a master says of itself: not its name, nor its role; its log only once. */
+    assert_int_equal (COMMAND (&world, set_master,
+                               .master = {.key = key_of (52),
+                                          .name = "x",
+                                          .endpoint = "tcp://b:1",
+                                          .role = MASTER_LEARNER,
+                                          .incarnation = 9}),
+                      NEXUS_OK);
+    assert_string_equal (master (52)->name, "m2");
+    assert_string_equal (master (52)->endpoint, "tcp://b:1");
+    assert_int_equal (master (52)->role, MASTER_VOTER);
+    assert_int_equal (COMMAND (&world, set_master,
+                               .master = {.key = key_of (52), .name = "m2", .incarnation = 10}),
+                      NEXUS_CONFLICT);
+    assert_int_equal (master (52)->incarnation, 9);
+    assert_int_equal (COMMAND (&world, set_master, .master = {.key = key_of (53), .name = "m3"}),
+                      NEXUS_NOT_FOUND);
+
+    /* A learner; then a joint configuration in which 52 is on its way out. */
+    conf_member_t three[] = {two[0], two[1], MEMBER (53, .learner = true)};
+    master_t third = {.key = key_of (53), .name = "m2"};
+    change = (change_masters_t){
+        .base = base, .masters = {&third, 1}, .conf = {.cluster = 7, .members = {three, 3}}};
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_EXISTS);
+    third.name = "m 3";
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_INVALID);
+    third.name = "m3";
+    change.conf.cluster = 8;
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_INVALID);
+    change.conf.cluster = 7;
+    change.masters.count = 0; /* a member that nobody knows */
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_INVALID);
+    change.masters.count = 1;
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    assert_int_equal (master (53)->role, MASTER_LEARNER);
+    base = world.index;
+    conf_member_t joint[] = {MEMBER (51, .voter = true, .outgoing = true),
+                             MEMBER (52, .outgoing = true), MEMBER (53, .voter = true)};
+    change = (change_masters_t){.base = base,
+                                .conf = {.cluster = 7, .auto_leave = true, .members = {joint, 3}}};
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    assert_int_equal (master (52)->role, MASTER_VOTER); /* still */
+    assert_int_equal (master (53)->role, MASTER_VOTER);
+    change.base = world.index;
+    conf_member_t last[] = {MEMBER (51, .voter = true), MEMBER (53, .voter = true)};
+    change.conf = (cluster_conf_t){.cluster = 7, .members = {last, 2}};
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    assert_null (master (52)); /* its key is nobody's */
+    last[0].voter = last[1].voter = false;
+    last[0].learner = last[1].learner = true;
+    change.base = world.index;
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_INVALID);
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown (test_masters, setup, teardown),
         cmocka_unit_test_setup_teardown (test_submit, setup, teardown),
         cmocka_unit_test_setup_teardown (test_submit_is_idempotent, setup, teardown),
         cmocka_unit_test_setup_teardown (test_submit_refusals, setup, teardown),
