@@ -1,0 +1,127 @@
+/*  etcd_store - etcd as a store: Debian's etcd, with its defaults, without TLS */
+#include "tests/bench/consensus/cluster.h"
+#include "tests/bench/consensus/etcd_client.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*  As many threads as the other generator has (libzmq's and the actor's). */
+enum { THREADS = 2, ARGUMENTS = 24, ARGUMENT_MAX = 600 };
+
+typedef struct {
+    char dir[512];
+    uint16_t ports[CLUSTER_MEMBERS], peers[CLUSTER_MEMBERS];
+    char text[ARGUMENTS][ARGUMENT_MAX];
+    const char *arguments[ARGUMENTS + 1];
+} etcd_t;
+
+static void *make (const char *dir, const char *program, nexus_error_t *error)
+{
+    (void)program, (void)error;
+    etcd_t *self = calloc (1, sizeof (*self));
+    assert (self);
+    snprintf (self->dir, sizeof (self->dir), "%s", dir);
+    for (unsigned i = 0; i < CLUSTER_MEMBERS; i++) {
+        self->ports[i] = cluster_free_port ();
+        self->peers[i] = cluster_free_port ();
+    }
+    return self;
+}
+
+static const char *const *command (void *store, unsigned member)
+{
+    etcd_t *self = store;
+    const char *host = "http://127.0.0.1";
+    char client[64], peer[64], cluster[ARGUMENT_MAX] = "", name[16], data[540];
+    snprintf (client, sizeof (client), "%s:%u", host, self->ports[member]);
+    snprintf (peer, sizeof (peer), "%s:%u", host, self->peers[member]);
+    snprintf (name, sizeof (name), "e%u", member + 1);
+    snprintf (data, sizeof (data), "%s/%s", self->dir, name);
+    for (unsigned i = 0; i < CLUSTER_MEMBERS; i++)
+        snprintf (cluster + strlen (cluster), sizeof (cluster) - strlen (cluster), "%se%u=%s:%u",
+                  i ? "," : "", i + 1, host, self->peers[i]);
+    const char *const all[] = {"etcd",  "--name",
+                               name,    "--data-dir",
+                               data,    "--listen-client-urls",
+                               client,  "--advertise-client-urls",
+                               client,  "--listen-peer-urls",
+                               peer,    "--initial-advertise-peer-urls",
+                               peer,    "--initial-cluster",
+                               cluster, "--initial-cluster-token",
+                               "bench", "--logger",
+                               "zap",   "--log-level",
+                               "error"};
+    size_t count = sizeof (all) / sizeof (all[0]);
+    assert (count <= ARGUMENTS);
+    for (size_t i = 0; i < count; i++) {
+        snprintf (self->text[i], ARGUMENT_MAX, "%s", all[i]);
+        self->arguments[i] = self->text[i];
+    }
+    self->arguments[count] = NULL;
+    return self->arguments;
+}
+
+static int prepare (void *store, nexus_error_t *error)
+{
+    const etcd_t *self = store;
+    (void)error;
+    return etcd_client_leader (self->ports, CLUSTER_MEMBERS) < 0;
+}
+
+static int leader (void *store)
+{
+    const etcd_t *self = store;
+    return etcd_client_leader (self->ports, CLUSTER_MEMBERS);
+}
+
+typedef struct {
+    const etcd_t *store;
+    load_config_t config;
+    load_result_t *result;
+    int rc;
+    pthread_t thread;
+} part_t;
+
+static void *run_part (void *context)
+{
+    part_t *part = context;
+    part->rc = etcd_client_run (part->store->ports, CLUSTER_MEMBERS, &part->config, part->result);
+    return NULL;
+}
+
+/*  Shares a load among the threads; one that must stay whole is not shared. */
+static int run (void *store, const load_config_t *config, load_result_t *result)
+{
+    part_t parts[THREADS];
+    unsigned count = config->ascending || config->flight < THREADS ? 1 : THREADS;
+    int rc = 0;
+    for (unsigned i = 0; i < count; i++) {
+        parts[i] = (part_t){.store = store, .config = *config};
+        parts[i].config.flight = config->flight / count;
+        parts[i].config.seed = config->seed * THREADS + i;
+        parts[i].result = i ? calloc (1, sizeof (*result)) : result;
+        assert (parts[i].result);
+        pthread_create (&parts[i].thread, NULL, run_part, &parts[i]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        pthread_join (parts[i].thread, NULL);
+        rc = rc ? rc : parts[i].rc;
+        if (!i)
+            continue;
+        load_result_merge (result, parts[i].result);
+        free (parts[i].result);
+    }
+    return rc;
+}
+
+const store_t etcd_store = {.name = "etcd",
+                            .make = make,
+                            .destroy = free,
+                            .command = command,
+                            .prepare = prepare,
+                            .leader = leader,
+                            .run = run};
