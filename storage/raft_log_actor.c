@@ -40,6 +40,8 @@ typedef struct {
     message_t *compacting; /* the request in progress, or NULL */
     bool full;
     bool failed;
+    log_durable_t told; /* last, */
+    address_t appender; /* and to whom; "": nobody yet */
     flush_times_t flushes;
     metric_t *commits;
     metric_t *syncs;
@@ -65,6 +67,11 @@ static void measure_usage (actor_t *self, context_t *ctx)
     if (full && !self->full)
         log_warning (context_log (ctx), "raft log is nearly full", LOG_UINT ("used_bytes", used),
                      LOG_UINT ("limit_bytes", limit));
+    /* Who refuses all proposals writes nothing, and would never hear that there is room again. */
+    if (full != self->full && self->appender.actor[0]) {
+        self->told.full = full;
+        context_send (ctx, &self->appender, &log_durable_record, &self->told);
+    }
     self->full = full;
     context_after (ctx, MS_TO_NS (USAGE_MS), TIMER_USAGE);
 }
@@ -236,6 +243,8 @@ static void acknowledge (actor_t *self, context_t *ctx)
         durable.sequence = message_body (self->written.items[i], log_append)->sequence;
         answer (ctx, self->written.items[i], &durable);
     }
+    self->told = durable;
+    self->appender = self->written.items[self->written.count - 1]->from;
     clear (&self->written);
 }
 

@@ -42,7 +42,8 @@ RECORD_DECLARE (log_entry, LOG_ENTRY)
     F (BYTES, conf, _, .max = 65536, .doc = "Configuration to store; empty: unchanged.")
 RECORD_DECLARE (log_append, LOG_APPEND)
 
-/*  The answer: all of it, and of what came before it, is on disk. */
+/*  The answer: all of it, and of what came before it, is on disk. The last one comes again,
+    unasked, when full has changed. */
 #define LOG_DURABLE(F)                                                                             \
     F (UINT, sequence, _, .doc = "Of the log_append.")                                             \
     F (UINT, last_index, _, .doc = "The last entry on disk.")                                      \

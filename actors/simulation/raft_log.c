@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_OF_FIRST = 2 };
+enum { KEY_OF_FIRST = 2, USAGE_MS = 1000 };
 
 /*  What stands before an entry's data on disk. */
 typedef struct {
@@ -36,8 +36,13 @@ typedef struct {
     simulated_log_t *log;
     waiting_t *first, **last; /* in the order of their flushes */
     flush_times_t flushes;
+    log_durable_t told; /* last, */
+    address_t appender; /* and to whom; "": nobody yet */
+    bool full;          /* as it was told */
     bool failed;
 } actor_t;
+
+enum { TIMER_FLUSHED, TIMER_USAGE };
 
 static uint64_t state_checksum (const simulated_log_state_t *state)
 {
@@ -159,6 +164,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     for (uint64_t index = log->state.first; index <= log->state.last && !log->damaged; index++)
         if (is_damaged (log, index))
             log->damaged = index;
+    context_after (ctx, MS_TO_NS (USAGE_MS), TIMER_USAGE);
     return 0;
 }
 
@@ -217,7 +223,7 @@ static void commit (actor_t *self, context_t *ctx, const message_t *request)
     self->last = &waiting->next;
     flush_times_note (&self->flushes, wait_ns);
     /* A clock that runs fast must not be there before the disk is. */
-    context_after (ctx, wait_ns + wait_ns / 10 + 10, 0);
+    context_after (ctx, wait_ns + wait_ns / 10 + 10, TIMER_FLUSHED);
 }
 
 /*  In the order of raft_log_write_t. What contradicts the log is a fault of the election. */
@@ -293,29 +299,48 @@ static void answer (actor_t *self, context_t *ctx, const waiting_t *waiting)
     const log_append_t *append = message_body (waiting->request, log_append);
     const log_compact_t *compact = message_body (waiting->request, log_compact);
     if (append) {
-        log_durable_t durable = {.sequence = append->sequence,
-                                 .last_index = waiting->state.last,
-                                 .full = self->log->full,
-                                 .flush_us = waiting->flush_us,
-                                 .flush_p50_us = self->flushes.p50_us,
-                                 .flush_p99_us = self->flushes.p99_us};
-        context_reply (ctx, waiting->request, &log_durable_record, &durable);
+        self->full = self->log->full;
+        self->appender = waiting->request->from;
+        self->told = (log_durable_t){.sequence = append->sequence,
+                                     .last_index = waiting->state.last,
+                                     .full = self->full,
+                                     .flush_us = waiting->flush_us,
+                                     .flush_p50_us = self->flushes.p50_us,
+                                     .flush_p99_us = self->flushes.p99_us};
+        context_reply (ctx, waiting->request, &log_durable_record, &self->told);
     } else
         context_reply (ctx, waiting->request, &done_record, &(done_t){.value = compact->index});
 }
 
 /*  The oldest flush is over: flushes end in their order, and so do their timers. */
-static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
+static void end_flush (actor_t *self, context_t *ctx)
 {
-    (void)id, (void)data;
-    actor_t *self = state;
-    if (self->failed)
-        return;
     waiting_t *waiting = take_first (self);
     self->log->durable = waiting->state;
     answer (self, ctx, waiting);
     message_release (&waiting->request);
     free (waiting);
+}
+
+static void look_at_usage (actor_t *self, context_t *ctx)
+{
+    if (self->full != self->log->full && self->appender.actor[0]) {
+        self->told.full = self->full = self->log->full;
+        context_send (ctx, &self->appender, &log_durable_record, &self->told);
+    }
+    context_after (ctx, MS_TO_NS (USAGE_MS), TIMER_USAGE);
+}
+
+static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
+{
+    (void)id;
+    actor_t *self = state;
+    if (self->failed)
+        return;
+    if (data == TIMER_FLUSHED)
+        end_flush (self, ctx);
+    else
+        look_at_usage (self, ctx);
 }
 
 const behaviour_t simulated_log_behaviour = {

@@ -55,7 +55,6 @@ static void setup (fixture_t *self, size_t masters)
     self->args = (election_args_t){.masters = self->masters,
                                    .masters_count = masters,
                                    .election_ms = 300,
-                                   .heartbeat_ms = 50,
                                    .log = {.entries = {.self = self,
                                                        .first = log_first,
                                                        .last = log_last,

@@ -200,13 +200,25 @@ static void test_tells_when_nearly_full (void **state)
     append = (log_append_t){.entries = {&small, 1}, .sequence = 2};
     harness_deliver (self.harness, NULL, &log_append_record, &append);
     expect_durable (&self, 2, 2, 1);
-    harness_advance (self.harness, 1100); /* it looks once a second */
-    small = make_entry (3, 1, "s");
-    append = (log_append_t){.entries = {&small, 1}, .sequence = 3};
-    harness_deliver (self.harness, NULL, &log_append_record, &append);
+    harness_advance (self.harness, 1100); /* it looks once a second, and says so unasked */
     const log_durable_t *durable = harness_expect (self.harness, log_durable);
     assert_non_null (durable);
     assert_true (durable->full);
+    assert_int_equal (durable->sequence, 2);
+    small = make_entry (3, 1, "s");
+    append = (log_append_t){
+        .entries = {&small, 1}, .sequence = 3, .has_hard_state = true, .term = 1, .commit = 3};
+    harness_deliver (self.harness, NULL, &log_append_record, &append);
+    durable = harness_expect (self.harness, log_durable);
+    assert_non_null (durable);
+    assert_true (durable->full);
+    /* There is room again, and nobody writes: who refuses to write has to be told. */
+    harness_deliver (self.harness, NULL, &log_compact_record, &(log_compact_t){.index = 2});
+    harness_advance (self.harness, 2200);
+    durable = harness_expect (self.harness, log_durable);
+    assert_non_null (durable);
+    assert_false (durable->full);
+    assert_int_equal (durable->sequence, 3);
     teardown (&self);
 }
 
