@@ -39,7 +39,7 @@ typedef struct {
 /*  A read that waits, first for its index, then for the ledger. All that come in one turn ask
     Raft together, under one number. */
 typedef struct {
-    uint64_t id; /* 0: not asked yet */
+    uint64_t id; /* the first number that it was asked under; 0: not asked yet */
     uint64_t index;
     bool confirmed;
     message_t *request;

@@ -360,13 +360,21 @@ void election_read (election_t *self, context_t *ctx, const message_t *message)
         .index = barrier->index, .request = message_retain ((message_t *)message)};
 }
 
+/*  Whether an answer to that number confirms the read: any does that was asked for after the read
+    came. If only the newest counted, a leader that is further away than the pause between two
+    questions would never confirm anything. */
+static bool s_confirms (const election_t *self, const election_read_t *read, uint64_t id)
+{
+    return read->id && !read->confirmed && id - read->id <= self->read_id - read->id;
+}
+
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
                               size_t count)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < self->reads_count && reads[i].result == RAFT_OK; j++) {
             election_read_t *read = &self->reads[j];
-            if (read->id != reads[i].id || read->confirmed)
+            if (!s_confirms (self, read, reads[i].id))
                 continue;
             read->confirmed = true;
             if (read->index < reads[i].index)
@@ -394,7 +402,8 @@ static void s_reads_ask (election_t *self, context_t *ctx, bool again)
             continue;
         if (!asked)
             raft_read_index (self->raft, ++self->read_id);
-        read->id = self->read_id;
+        if (!read->id)
+            read->id = self->read_id;
         asked = true;
     }
     if (asked)
