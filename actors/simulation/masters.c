@@ -49,10 +49,9 @@ static void compose (machine_t *self)
         {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->log.self},
         {.behaviour = &ledger_behaviour, .name = "ledger", .args = &self->ledger},
         {.behaviour = &election_behaviour, .name = "election", .args = &self->election},
-        {.behaviour = &masters_client_behaviour, .name = "client", .args = &self->self},
     };
     memcpy (self->children, children, sizeof children);
-    self->node = (node_args_t){.children = self->children, .count = 4};
+    self->node = (node_args_t){.children = self->children, .count = 3};
 }
 
 static tables_t *open_tables (void)
@@ -79,7 +78,7 @@ static int boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *
     return simulator_spawn (sim, self->number, &root, error);
 }
 
-static record_key_t new_key (masters_t *self)
+record_key_t masters_new_key (masters_t *self)
 {
     record_key_t key;
     for (size_t i = 0; i < sizeof key.bytes; i++)
@@ -94,7 +93,7 @@ static void add_machines (masters_t *self)
         *machine = (machine_t){.self = machine, .world = self, .number = i};
         machine->tables = open_tables ();
         snprintf (machine->name, sizeof machine->name, "m%u", i + 1);
-        self->keys[i] = new_key (self);
+        self->keys[i] = masters_new_key (self);
         simulator_add_node (self->sim, &(simulator_node_t){.name = machine->name,
                                                            .key = self->keys[i],
                                                            .role = ROLE_MASTER,
@@ -174,8 +173,9 @@ static void describe (const masters_t *self, char *text, size_t size)
     for (unsigned i = 0; i < self->options.masters && used < size; i++) {
         const raft_t *raft = raft_of (self, i);
         if (!simulator_is_up (self->sim, i) || !raft)
-            used += (size_t)snprintf (text + used, size - used, "; %s %s", self->machines[i].name,
-                                      raft ? "down" : "does not take part");
+            used +=
+                (size_t)snprintf (text + used, size - used, "; %s %s", self->machines[i].name,
+                                  simulator_is_up (self->sim, i) ? "does not take part" : "down");
         else
             used += (size_t)snprintf (
                 text + used, size - used, "; %s %s term %llu last %llu applied %llu",
@@ -225,7 +225,7 @@ static int run (masters_t *self, nexus_error_t *error)
         snprintf (whole, sizeof whole, "not at rest after the faults: %s", text);
         return fail_with (self, error, whole);
     }
-    return 0;
+    return masters_judge (self, error);
 }
 
 /*  ---- the whole --------------------------------------------------------------------------- */
@@ -249,6 +249,8 @@ static void destroy (masters_t *self)
     simulator_destroy (&self->sim);
     for (unsigned i = 0; i < self->options.masters; i++)
         tables_close (&self->machines[i].tables);
+    history_destroy (&self->history);
+    free (self->stale);
     free (self->truth);
     free (self->seen);
     free (self->leaders);
@@ -283,6 +285,7 @@ int masters_run (const masters_options_t *options, masters_report_t *ret_report,
     random_seed (&self->random, checked.seed);
     self->sim = simulator_new (checked.seed, simulator_profile (checked.profile));
     add_machines (self);
+    masters_add_clients (self);
     simulator_watch (self->sim, watch, self);
     simulator_observe (self->sim, observe, self);
     int rc = run (self, error);

@@ -304,6 +304,15 @@ static void check_ledger (masters_t *self, machine_t *machine)
                        machine->name, U (index));
 }
 
+/*  A master never shows less than it has shown before. */
+static void check_shown (masters_t *self, machine_t *machine, const kv_got_t *got)
+{
+    if (got->index < machine->shown)
+        masters_wrong (self, "%s shows index %llu after %llu", machine->name, U (got->index),
+                       U (machine->shown));
+    machine->shown = got->index;
+}
+
 /*  ---- all ------------------------------------------------------------------------------- */
 
 void masters_check_sent (masters_t *self, machine_t *machine, const message_t *message)
@@ -314,6 +323,8 @@ void masters_check_sent (masters_t *self, machine_t *machine, const message_t *m
         check_append (self, machine, message->body);
     else if (message->kind == &apply_record)
         check_apply (self, machine, message->body);
+    else if (message->kind == &kv_got_record)
+        check_shown (self, machine, message->body);
 }
 
 void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
@@ -337,6 +348,6 @@ void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
 void masters_check_boot (masters_t *self, machine_t *machine)
 {
     (void)self;
-    machine->commit = machine->applied = 0;
+    machine->commit = machine->applied = machine->shown = 0;
     machine->leads = false;
 }

@@ -10,6 +10,7 @@
 
 #include "actors/ledger/ledger.h"
 #include "actors/node/node.h"
+#include "actors/simulation/linearizability.h"
 #include "actors/simulation/masters.h"
 #include "actors/simulation/raft_log.h"
 #include "runtime/random.h"
@@ -28,7 +29,7 @@ typedef struct {
     tables_t *tables; /* survive a crash, unless the boot finds that they don't */
     ledger_args_t ledger;
     election_args_t election;
-    child_t children[4];
+    child_t children[3];
     node_args_t node;
     unsigned boots;
     bool broken; /* its disk lied: it may stay down for good */
@@ -37,6 +38,7 @@ typedef struct {
     bool leads;
     uint64_t commit;
     uint64_t applied;
+    uint64_t shown; /* the newest index that a read showed */
 } machine_t;
 
 /*  What is known of an index of the log. */
@@ -51,6 +53,22 @@ typedef struct {
 typedef struct {
     uint64_t index, term, previous_term, hash;
 } seen_t;
+
+enum { MASTERS_KEYS_MAX = 6, MASTERS_CLIENT_NODES_MAX = 3, MASTERS_ASKERS_MAX = 24 };
+
+/*  A client, as its actor is given it. */
+typedef struct {
+    void *self;
+    masters_t *world;
+    unsigned number;
+} asker_t;
+
+/*  What a stale read has shown. */
+typedef struct {
+    unsigned key;
+    uint64_t index, version;
+    char value[32];
+} stale_t;
 
 struct masters {
     masters_options_t options;
@@ -70,8 +88,15 @@ struct masters {
     uint64_t *leaders; /* by term: election_id */
     size_t leaders_room;
     uint64_t terms;
+
+    asker_t askers[MASTERS_ASKERS_MAX];
+    unsigned asker_count, key_count;
+    int64_t pause_ns; /* of a client between two things */
+    history_t *history;
+    stale_t *stale;
+    size_t stale_count, stale_room;
     uint64_t started, done, refused, unknown;
-    int64_t answered_ns; /* when a client's request last ended well */
+    bool undecided; /* whether the history is linearizable */
 
     bool wrong; /* an invariant broke: */
     nexus_error_t error;
@@ -82,6 +107,7 @@ struct masters {
 /*  Notes the first broken invariant. */
 void masters_wrong (masters_t *self, const char *format, ...)
     __attribute__ ((format (printf, 2, 3)));
+record_key_t masters_new_key (masters_t *self);
 /*  NULL: it isn't a master's. */
 machine_t *masters_machine (masters_t *self, const record_key_t *key);
 
@@ -101,8 +127,10 @@ int64_t masters_faults_next (masters_t *self);
 void masters_faults_end (masters_t *self);
 
 /*  masters_clients.c */
-extern const behaviour_t
-    masters_client_behaviour; /* "client"; args: where the machine_t * stands */
+void masters_add_clients (masters_t *self);
+void masters_note_stale (masters_t *self, unsigned key, const kv_got_t *got, const char *value);
+/*  What all the clients saw; -1 if it can't have been one store. */
+int masters_judge (masters_t *self, nexus_error_t *error);
 
 /*  masters_trace.c */
 void masters_trace_message (masters_t *self, const machine_t *machine, bool received,
