@@ -250,7 +250,9 @@ static void s_on_log_durable (election_t *self, const log_durable_t *durable)
 /*  A request of ours failed: one that was passed on, or a write of the log. */
 static void s_on_failure (election_t *self, context_t *ctx, const message_t *message)
 {
-    if (election_relayed (self, ctx, message))
+    /* A relay that was asked for again elsewhere may still fail. */
+    if (election_relayed (self, ctx, message) ||
+        strcmp (message->from.actor, self->args->log.actor) != 0)
         return;
     const failure_t *failure = message->body;
     nexus_error_t error;

@@ -31,8 +31,8 @@ typedef struct {
 /*  A request that was passed on to the leader. A proposal is passed on until it is known what
     became of it: a copy may still be on its way when the leader says that nothing was done. */
 typedef struct {
-    uint64_t correlation; /* 0: it is to be passed on again */
-    message_t *request;   /* NULL: answered */
+    uint64_t correlation;   /* 0: it is to be passed on again */
+    message_t *request;     /* NULL: answered */
     election_asker_t asker; /* client 0: no proposal, it is not repeated */
 } election_relay_t;
 
@@ -66,7 +66,8 @@ typedef struct {
     size_t relays_first;      /* those before are answered */
     size_t relays_count;      /* end of the array */
     size_t relays_room;
-    size_t relays_idle;       /* that are to be passed on again, at relays_retry_ms */
+    uint64_t relays_leader; /* who leads, as it was when they were last looked at */
+    size_t relays_idle;     /* that are to be passed on again, at relays_retry_ms */
     int64_t relays_retry_ms;
     uint64_t client; /* drawn at this start */
     uint64_t sequence;
@@ -104,7 +105,8 @@ void election_applied (election_t *self, context_t *ctx, const applied_t *applie
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
                               size_t count);
 /*  Before and after the core's work of a turn: new reads are asked, and those again whose answer
-    is late; relays that found no leader are passed on again; a transfer that is over is answered. */
+    is late; relays that found no leader are passed on again; a transfer that is over is answered.
+ */
 void election_requests_check (election_t *self, context_t *ctx);
 /*  When to call that again at the latest. */
 int64_t election_requests_deadline_ms (const election_t *self);

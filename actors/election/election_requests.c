@@ -254,8 +254,23 @@ static void s_relay_again (election_t *self, context_t *ctx, election_relay_t *r
         s_pass_on (self, ctx, relay);
 }
 
+/*  Another leader: the one that was asked may be dead, and its answer never come. Asking twice is
+    harmless, a command is applied once. */
+static void s_relays_redirect (election_t *self, context_t *ctx)
+{
+    uint64_t leader = raft_soft_state (self->raft).leader;
+    if (!leader || leader == self->relays_leader)
+        return;
+    self->relays_leader = leader;
+    self->relays_idle = 0;
+    for (size_t i = self->relays_first; i < self->relays_count; i++)
+        if (self->relays[i].request && self->relays[i].asker.client)
+            s_relay_again (self, ctx, &self->relays[i]);
+}
+
 static void s_relays_check (election_t *self, context_t *ctx)
 {
+    s_relays_redirect (self, ctx);
     if (!self->relays_idle || election_now_ms (ctx) < self->relays_retry_ms)
         return;
     self->relays_idle = 0;
