@@ -29,6 +29,8 @@ struct client {
     size_t endpoint_count, endpoint; /* the one that answered last */
     char token[256], authority[1200];
     int64_t wait_ms, patience_ms;
+    bool stale;
+    uint64_t index; /* the highest X-Nexus-Index so far */
     CURL *curl;
     char curl_error[CURL_ERROR_SIZE];
     buffer_t path;
@@ -182,6 +184,11 @@ void client_set_patience (client_t *self, int64_t patience_ms)
     self->patience_ms = patience_ms;
 }
 
+void client_set_stale (client_t *self, bool stale)
+{
+    self->stale = stale;
+}
+
 const problem_t *client_problem (const client_t *self)
 {
     return &self->problem;
@@ -206,10 +213,17 @@ static size_t take_body (char *data, size_t one, size_t size, void *context)
     return answer->body.failed ? 0 : size;
 }
 
+/*  An answer on its way. */
+typedef struct {
+    client_t *client;
+    client_answer_t *answer;
+} taking_t;
+
 static size_t take_header (char *data, size_t one, size_t size, void *context)
 {
     (void)one;
-    client_answer_t *answer = context;
+    client_t *self = ((taking_t *)context)->client;
+    client_answer_t *answer = ((taking_t *)context)->answer;
     char line[256];
     snprintf (line, sizeof (line), "%.*s", (int)size, data);
     line[strcspn (line, "\r\n")] = 0;
@@ -217,17 +231,22 @@ static size_t take_header (char *data, size_t one, size_t size, void *context)
         answer->next_offset = strtoull (line + 20, NULL, 10);
     else if (strncasecmp (line, "x-nexus-end:", 12) == 0)
         answer->end = strstr (line, "true") != NULL;
-    else if (strncasecmp (line, "x-nexus-leader:", 15) == 0)
+    else if (strncasecmp (line, "etag:", 5) == 0)
+        answer->version = strtoull (line + 5 + strspn (line + 5, " \""), NULL, 10);
+    else if (strncasecmp (line, "x-nexus-index:", 14) == 0) {
+        uint64_t index = strtoull (line + 14, NULL, 10);
+        self->index = index > self->index ? index : self->index;
+    } else if (strncasecmp (line, "x-nexus-leader:", 15) == 0)
         snprintf (answer->leader, sizeof (answer->leader), "%s",
                   line + 15 + strspn (line + 15, " "));
     return size;
 }
 
 typedef struct {
-    const char *path, *body_type;
-    const void *body;
-    size_t body_size;
-    char key[40]; /* Idempotency-Key */
+    client_question_t asked;
+    bool write;
+    char key[40];   /* Idempotency-Key */
+    uint64_t after; /* X-Nexus-After: what was known when it was asked first */
 } question_t;
 
 static struct curl_slist *headers_for (const client_t *self, const question_t *question)
@@ -238,10 +257,20 @@ static struct curl_slist *headers_for (const client_t *self, const question_t *q
     if (*self->token)
         headers = curl_slist_append (headers, line);
     explicit_bzero (line, sizeof (line));
-    if (!question->body)
+    if (!question->write)
         return headers;
-    snprintf (line, sizeof (line), "Content-Type: %s", question->body_type);
-    headers = curl_slist_append (headers, line);
+    if (question->asked.body) {
+        snprintf (line, sizeof (line), "Content-Type: %s", question->asked.body_type);
+        headers = curl_slist_append (headers, line);
+    }
+    if (question->asked.if_match) {
+        snprintf (line, sizeof (line), "If-Match: %s", question->asked.if_match);
+        headers = curl_slist_append (headers, line);
+    }
+    if (question->after) {
+        snprintf (line, sizeof (line), "X-Nexus-After: %" PRIu64, question->after);
+        headers = curl_slist_append (headers, line);
+    }
     snprintf (line, sizeof (line), "Idempotency-Key: %s", question->key);
     headers = curl_slist_append (headers, line);
     return curl_slist_append (headers, "Expect:"); /* no wait for "100 Continue" */
@@ -252,8 +281,13 @@ static CURLcode ask_once (client_t *self, const char *endpoint, const question_t
 {
     char url[4600];
     CURL *curl = self->curl;
+    const client_question_t *asked = &question->asked;
     struct curl_slist *headers = headers_for (self, question);
-    snprintf (url, sizeof (url), "%s%s", endpoint, question->path);
+    taking_t taking = {self, answer};
+    const char *stale = !self->stale || question->write ? ""
+                        : strchr (asked->path, '?')     ? "&stale=true"
+                                                        : "?stale=true";
+    snprintf (url, sizeof (url), "%s%s%s", endpoint, asked->path, stale);
     curl_easy_reset (curl); /* connections are kept */
     answer->body.limit = BODY_MAX;
     curl_easy_setopt (curl, CURLOPT_URL, url);
@@ -265,13 +299,15 @@ static CURLcode ask_once (client_t *self, const char *endpoint, const question_t
     curl_easy_setopt (curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt (curl, CURLOPT_WRITEDATA, answer);
     curl_easy_setopt (curl, CURLOPT_HEADERFUNCTION, take_header);
-    curl_easy_setopt (curl, CURLOPT_HEADERDATA, answer);
+    curl_easy_setopt (curl, CURLOPT_HEADERDATA, &taking);
     if (*self->authority)
         curl_easy_setopt (curl, CURLOPT_CAINFO, self->authority);
-    if (question->body) {
-        curl_easy_setopt (curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)question->body_size);
-        curl_easy_setopt (curl, CURLOPT_POSTFIELDS, question->body);
+    if (asked->body) {
+        curl_easy_setopt (curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)asked->body_size);
+        curl_easy_setopt (curl, CURLOPT_POSTFIELDS, asked->body);
     }
+    if (asked->method)
+        curl_easy_setopt (curl, CURLOPT_CUSTOMREQUEST, asked->method);
     self->curl_error[0] = 0;
     CURLcode code = curl_easy_perform (curl);
     curl_easy_getinfo (curl, CURLINFO_RESPONSE_CODE, &answer->status);
@@ -364,8 +400,16 @@ static int ask_round (client_t *self, const question_t *question, client_answer_
 int client_ask (client_t *self, const char *path, const char *body_type, const void *body,
                 size_t body_size, client_answer_t *answer, nexus_error_t *error)
 {
-    question_t question = {
+    client_question_t question = {
         .path = path, .body_type = body_type, .body = body, .body_size = body_size};
+    return client_question (self, &question, answer, error);
+}
+
+int client_question (client_t *self, const client_question_t *asked, client_answer_t *answer,
+                     nexus_error_t *error)
+{
+    question_t question = {
+        .asked = *asked, .write = asked->method || asked->body, .after = self->index};
     unsigned char random[16];
     int64_t until = now_ms () + self->patience_ms;
     randombytes_buf (random, sizeof (random));
@@ -398,15 +442,12 @@ void client_answer_free (client_answer_t *answer)
     *answer = (client_answer_t){0};
 }
 
-int client_record (client_t *self, const char *path, const char *body, const record_t *record,
-                   arena_t *arena, void *value, nexus_error_t *error)
+int client_read (const client_t *self, const client_answer_t *answer, const record_t *record,
+                 arena_t *arena, void *value, nexus_error_t *error)
 {
-    client_answer_t answer;
     record_faults_t faults = {.count = 0};
     json_error_t where;
-    if (client_ask (self, path, "application/json", body, body ? strlen (body) : 0, &answer, error))
-        return -1;
-    json_t *json = json_loadb ((const char *)answer.body.data, answer.body.size, 0, &where);
+    json_t *json = json_loadb ((const char *)answer->body.data, answer->body.size, 0, &where);
     int rc = 0;
     if (!json)
         rc =
@@ -419,6 +460,16 @@ int client_record (client_t *self, const char *path, const char *body, const rec
                               faults.count ? faults.items[0].path : "",
                               faults.count ? faults.items[0].message : "");
     json_decref (json);
+    return rc;
+}
+
+int client_record (client_t *self, const char *path, const char *body, const record_t *record,
+                   arena_t *arena, void *value, nexus_error_t *error)
+{
+    client_answer_t answer;
+    if (client_ask (self, path, "application/json", body, body ? strlen (body) : 0, &answer, error))
+        return -1;
+    int rc = client_read (self, &answer, record, arena, value, error);
     client_answer_free (&answer);
     return rc;
 }

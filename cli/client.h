@@ -2,7 +2,7 @@
 
     Finds the cluster (options, environment, client.yaml), and asks its masters:
     the last one that answered first, the others when it is out of reach or can't
-    (503, 502, 504), until one can or the time is up. A POST carries an
+    (503, 502, 504), until one can or the time is up. A write carries an
     Idempotency-Key, so that asking twice does it once. TLS is always verified.
 
     Where client.yaml is looked for: --dir, NEXUS_DIR, ./nexus-cluster,
@@ -28,6 +28,11 @@ typedef struct client client_t;
     {                                                                                           \
         "patience", 0, "SECONDS", {NULL}, "10", "How long to look for a master that answers."   \
     }
+#define CLIENT_STALE                                                        \
+    {                                                                       \
+        "stale", 0, NULL, {NULL}, NULL,                                     \
+            "Show what the answering master has, even if others know more." \
+    }
 #define CLIENT_JSON                                                  \
     {                                                                \
         "json", 'j', NULL, {NULL}, NULL, "Print JSON, for programs." \
@@ -40,14 +45,26 @@ typedef struct {
     uint64_t next_offset; /* X-Nexus-Next-Offset */
     bool end;             /* X-Nexus-End: true */
     char leader[64];      /* X-Nexus-Leader */
+    uint64_t version;     /* ETag, of an entry of the key-value store */
 } client_answer_t;
 
 /*  NULL with an error that says how to name a cluster. options must have CLIENT_OPTIONS. */
 client_t *client_new (options_t *options, nexus_error_t *error);
 void client_destroy (client_t **self_p);
 
-/*  Asks; body NULL: a GET. -1 with the problem's words if the status is not 2xx, or
+/*  What to ask; method NULL: GET, or POST where there is a body. */
+typedef struct {
+    const char *method, *path, *body_type;
+    const void *body;
+    size_t body_size;
+    const char *if_match; /* or NULL */
+} client_question_t;
+
+/*  Asks. -1 with the problem's words if the status is not 2xx, or
     nobody answered (NEXUS_UNAVAILABLE); *answer is then empty. */
+int client_question (client_t *self, const client_question_t *question, client_answer_t *answer,
+                     nexus_error_t *error);
+/*  The same; body NULL: a GET, else a POST. */
 int client_ask (client_t *self, const char *path, const char *body_type, const void *body,
                 size_t body_size, client_answer_t *answer, nexus_error_t *error);
 void client_answer_free (client_answer_t *answer);
@@ -58,8 +75,14 @@ const problem_t *client_problem (const client_t *self);
 
 /*  How long one question may take on the server, beyond which it is given up; 0: 10 s. */
 void client_set_wait (client_t *self, int64_t wait_ms);
+/*  Whether GETs are answered from what the answering master has (?stale=true). */
+void client_set_stale (client_t *self, bool stale);
 /*  How long to look for a master that answers, instead of --patience. */
 void client_set_patience (client_t *self, int64_t patience_ms);
+
+/*  Reads an answer's JSON as that record, its memory in the arena. */
+int client_read (const client_t *self, const client_answer_t *answer, const record_t *record,
+                 arena_t *arena, void *value, nexus_error_t *error);
 
 /*  GETs (body NULL) or POSTs, and reads the answer as that record, its memory in the arena. */
 int client_record (client_t *self, const char *path, const char *body, const record_t *record,

@@ -36,11 +36,13 @@ static const option_t submit_options[] = {
 };
 static const option_t list_options[] = {
     CLIENT_OPTIONS,
+    CLIENT_STALE,
     CLIENT_JSON,
     {"phase", 'p', "PHASES", {NULL}, "", "Only these: queued,running,failed ..."},
     {"limit", 'n', "N", {NULL}, "100", "How many at most."},
     {0},
 };
+static const option_t show_options[] = {CLIENT_OPTIONS, CLIENT_STALE, CLIENT_JSON, {0}};
 static const option_t plain_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
 static const option_t watch_options[] = {CLIENT_OPTIONS, TIMEOUT, NOTES, {0}};
 
@@ -213,6 +215,7 @@ static int run_list (options_t *options)
     client_t *client = client_new (options, &error);
     if (!client)
         return command_fail (&error);
+    client_set_stale (client, options_flag (options, "stale"));
     snprintf (query, sizeof (query), "&reverse=true&limit=%" PRIu64, limit);
     const char *phase = options_text (options, "phase");
     const char *path = client_path (client, "/api/v1/jobs?phase=", phase, query);
@@ -330,7 +333,7 @@ static void print_job (const job_detail_t *detail)
     printf ("%s pulled\n", figure_bytes (detail->bytes_pulled).text);
     puts ("Ranks");
     print_tasks (detail);
-    if (detail->shards.count && !job_phase_ended ((job_phase_t) job->phase)) {
+    if (detail->shards.count && !job_phase_ended ((job_phase_t)job->phase)) {
         puts ("Aggregators");
         print_shards (detail);
     }
@@ -343,6 +346,7 @@ static int run_show (options_t *options)
     client_t *client = client_new (options, &error);
     if (!client)
         return command_fail (&error);
+    client_set_stale (client, options_flag (options, "stale"));
     const char *path = client_path (client, "/api/v1/jobs/", options_argument (options, 0), "");
     int rc = 0;
     arena_t arena;
@@ -396,7 +400,7 @@ const command_t command_job_submit = {"job submit",
 const command_t command_job_list = {
     "job list", "", "The jobs, newest first", NULL, list_options, 0, 0, run_list};
 const command_t command_job_show = {
-    "job show", "ID", "A job, its ranks and its aggregators", NULL, plain_options, 1, 1, run_show};
+    "job show", "ID", "A job, its ranks and its aggregators", NULL, show_options, 1, 1, run_show};
 const command_t command_job_watch = {
     "job watch", "ID",     "Show a job's progress until it has ended", OUTCOME, watch_options, 1,
     1,           run_watch};

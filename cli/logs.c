@@ -12,6 +12,7 @@ enum { CHUNK = 1 << 18, WAIT_MS = 2000, PAUSE_MS = 500 };
 
 static const option_t logs_options[] = {
     CLIENT_OPTIONS,
+    CLIENT_STALE,
     {"rank", 'r', "N", {NULL}, "0", "Which rank."},
     {"attempt", 'a', "N", {NULL}, NULL, "Which run of it; left out: the newest."},
     {"follow", 'f', NULL, {NULL}, NULL, "Wait for more, until the job has ended."},
@@ -160,6 +161,7 @@ static int run_logs (options_t *options)
     if (!client)
         return command_fail (&error);
     reader.client = client;
+    client_set_stale (client, options_flag (options, "stale"));
     client_set_wait (client, WAIT_MS);
     rank_state_t state = {0};
     int rc = 0;

@@ -12,6 +12,7 @@
 
 static const option_t metrics_options[] = {
     CLIENT_OPTIONS,
+    CLIENT_STALE,
     CLIENT_JSON,
     {"all", 'a', NULL, {NULL}, NULL, "Every point, not only the newest of each metric."},
     {"name", 'n', "NAME", {NULL}, "", "Only this metric."},
@@ -100,6 +101,7 @@ static int run_metrics (options_t *options)
     client_t *client = client_new (options, &error);
     if (!client)
         return command_fail (&error);
+    client_set_stale (client, options_flag (options, "stale"));
     bool all = options_flag (options, "all") || options_text (options, "svg");
     char before[300];
     snprintf (before, sizeof (before), "/metrics?%sname=", all ? "limit=100000&" : "limit=1&");

@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-static const option_t status_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
+static const option_t status_options[] = {CLIENT_OPTIONS, CLIENT_STALE, CLIENT_JSON, {0}};
 
 static void print_status (const cluster_status_t *status)
 {
@@ -39,9 +39,22 @@ static void print_status (const cluster_status_t *status)
     table_destroy (&table);
 }
 
-static int run_status (options_t *options)
+/*  A cluster without a majority can't confirm what a master knows; then what it knows is all there
+    is, and this command is what people look at. */
+static int ask (client_t *client, bool stale, client_answer_t *answer, nexus_error_t *error)
 {
     static const char path[] = "/api/v1/cluster/status";
+    client_set_stale (client, stale);
+    int rc = client_ask (client, path, NULL, NULL, 0, answer, error);
+    if (!rc || stale || client_problem (client)->status != 503)
+        return rc;
+    fprintf (stderr, "nexus: no majority of the masters answers; this is what one of them knew:\n");
+    client_set_stale (client, true);
+    return client_ask (client, path, NULL, NULL, 0, answer, error);
+}
+
+static int run_status (options_t *options)
+{
     nexus_error_t error;
     client_t *client = client_new (options, &error);
     if (!client)
@@ -49,13 +62,19 @@ static int run_status (options_t *options)
     int rc = 0;
     arena_t arena;
     cluster_status_t status;
+    client_answer_t answer = {0};
     arena_init (&arena, 64 << 20, NULL, 0);
-    if (options_flag (options, "json"))
-        rc = client_print (client, path, NULL);
-    else if (client_record (client, path, NULL, &cluster_status_record, &arena, &status, &error))
+    if (options_source (options, "patience") == OPTION_DEFAULT)
+        client_set_patience (client, 0); /* masters themselves wait for an election */
+    if (ask (client, options_flag (options, "stale"), &answer, &error))
+        rc = command_fail (&error);
+    else if (options_flag (options, "json"))
+        printf ("%.*s\n", (int)answer.body.size, (const char *)answer.body.data);
+    else if (client_read (client, &answer, &cluster_status_record, &arena, &status, &error))
         rc = command_fail (&error);
     else
         print_status (&status);
+    client_answer_free (&answer);
     arena_reset (&arena);
     client_destroy (&client);
     return rc;

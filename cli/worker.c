@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const option_t list_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
+static const option_t list_options[] = {CLIENT_OPTIONS, CLIENT_STALE, CLIENT_JSON, {0}};
+static const option_t plain_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
 static const option_t drain_options[] = {
     CLIENT_OPTIONS,
     CLIENT_JSON,
@@ -49,6 +50,7 @@ static int run_list (options_t *options)
     client_t *client = client_new (options, &error);
     if (!client)
         return command_fail (&error);
+    client_set_stale (client, options_flag (options, "stale"));
     int rc = 0;
     arena_t arena;
     worker_list_t list;
@@ -122,7 +124,7 @@ const command_t command_worker_drain = {"worker drain",
                                         1,
                                         run_drain};
 const command_t command_worker_undrain = {
-    "worker undrain", "NAME", "Take a worker back into service", NULL, list_options, 1, 1,
+    "worker undrain", "NAME", "Take a worker back into service", NULL, plain_options, 1, 1,
     run_undrain};
 const command_t command_worker_remove = {
     "worker remove",
@@ -131,7 +133,7 @@ const command_t command_worker_remove = {
     "Its work moves to others, its connections end at once, and its name is free. To join again "
     "it\n"
     "needs a new key: an empty directory and a new join token.",
-    list_options,
+    plain_options,
     1,
     1,
     run_remove};

@@ -247,12 +247,13 @@ static void s_on_log_durable (election_t *self, const log_durable_t *durable)
         raft_persisted (self->raft, durable->sequence);
 }
 
-/*  A request of ours failed: one that was passed on, or a write of the log. */
+/*  A request of ours failed: one that was passed on (and meanwhile perhaps to another leader), or a
+    write of the log. */
 static void s_on_failure (election_t *self, context_t *ctx, const message_t *message)
 {
-    /* A relay that was asked for again elsewhere may still fail. */
-    if (election_relayed (self, ctx, message) ||
-        strcmp (message->from.actor, self->args->log.actor) != 0)
+    bool log = record_key_is_zero (&message->from.node) &&
+               strcmp (message->from.actor, self->args->log.actor) == 0;
+    if (election_relayed (self, ctx, message) || !log)
         return;
     const failure_t *failure = message->body;
     nexus_error_t error;
@@ -284,7 +285,8 @@ static void s_subscribe (election_t *self, context_t *ctx, const message_t *mess
     context_send (ctx, &message->from, &leadership_record, &self->told);
 }
 
-/*  What was on its way over a connection that broke is lost: don't count on it. */
+/*  What was on its way over a connection that broke is lost: don't count on it, and pass on again
+    what the leader may never have got. */
 static void s_on_peer_event (election_t *self, context_t *ctx, const peer_event_t *event)
 {
     if (!self->raft || event->role != ROLE_MASTER)
@@ -293,6 +295,8 @@ static void s_on_peer_event (election_t *self, context_t *ctx, const peer_event_
     raft_tick (self->raft, election_now_ms (ctx));
     if (!event->up)
         raft_unreachable (self->raft, election_id (&event->node));
+    else if (election_id (&event->node) == self->relays_leader)
+        self->relays_leader = 0;
 }
 
 static void s_on_local (election_t *self, context_t *ctx, const message_t *message)

@@ -66,7 +66,7 @@ typedef struct {
     size_t relays_first;      /* those before are answered */
     size_t relays_count;      /* end of the array */
     size_t relays_room;
-    uint64_t relays_leader; /* who leads, as it was when they were last looked at */
+    uint64_t relays_leader; /* who has all that was passed on; 0: pass it on again */
     size_t relays_idle;     /* that are to be passed on again, at relays_retry_ms */
     int64_t relays_retry_ms;
     uint64_t client; /* drawn at this start */

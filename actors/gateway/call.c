@@ -179,7 +179,7 @@ void call_propose (call_t *call, const record_t *kind, const void *command, call
                              .after = once.after};
         address_t to = address_local ("election", 0);
         if (pending) {
-            pending->index = UINT64_MAX; /* wait for the ledger, once the index is known */
+            pending->wait = GATEWAY_PROPOSED;
             pending->correlation =
                 context_request (call->ctx, &to, &propose_record, &propose, GATEWAY_PROPOSE_MS);
         }

@@ -25,6 +25,7 @@ struct call {
     const route_t *route;
     route_arguments_t arguments;
     void *query;                /* a value of route->query */
+    bool stale;                 /* ?stale=true */
     void *body;                 /* a value of route->request */
     const cluster_view_t *view; /* ROUTE_VIEW: the soft state; NULL: not to be had */
     const char *value;          /* in a continuation of call_propose: what the command yielded */

@@ -3,6 +3,7 @@
 
 #include "actors/gateway/gateway_private.h"
 #include "actors/gateway/handlers.h"
+#include "actors/protocol/consensus.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -111,25 +112,37 @@ static json_t *query_value (const record_t *record, const record_pair_t *pair)
     return json_string (pair->value);
 }
 
+/*  Is it stale, which every operation that reads takes? Then it is read here. */
+static bool read_stale (call_t *call, const record_pair_t *pair)
+{
+    if (!route_reads (call->route) || strcmp (pair->key, "stale") != 0)
+        return false;
+    call->stale = strcmp (pair->value, "true") == 0;
+    if (!call->stale && strcmp (pair->value, "false") != 0)
+        record_fault (&call->faults, &call->arena, "stale", 0, "expected true or false");
+    return true;
+}
+
 static int read_query (call_t *call)
 {
     const record_map_t *query = &call->request->query;
     const record_t *record = call->route->query;
-    if (!record) {
-        for (size_t i = 0; i < query->count; i++)
+    for (size_t i = 0; !record && i < query->count; i++)
+        if (!read_stale (call, &query->items[i]))
             record_fault (&call->faults, &call->arena, query->items[i].key, 0,
-                          "this operation takes no query parameters");
-        return query->count ? -1 : 0;
-    }
+                          "this operation takes no such query parameter");
+    if (!record)
+        return call->faults.count ? -1 : 0;
     call->query = arena_alloc (&call->arena, record->size);
     json_t *json = json_object ();
     for (size_t i = 0; i < query->count; i++)
-        json_object_set_new (json, query->items[i].key, query_value (record, &query->items[i]));
+        if (!read_stale (call, &query->items[i]))
+            json_object_set_new (json, query->items[i].key, query_value (record, &query->items[i]));
     int rc = call->query
                  ? record_from_json (record, json, 0, &call->arena, call->query, &call->faults)
                  : -1;
     json_decref (json);
-    return rc;
+    return call->faults.count ? -1 : rc;
 }
 
 static int read_json (call_t *call)
@@ -314,6 +327,7 @@ static void receive_proposed (gateway_t *self, context_t *ctx, size_t at, const 
         fail_pending (self, ctx, at, message_body (reply, failure));
         return;
     }
+    pending->wait = GATEWAY_APPLIED;
     pending->correlation = 0;
     pending->index = proposed->index;
     snprintf (pending->value, sizeof (pending->value), "%s",
@@ -326,15 +340,36 @@ static void receive_applied (gateway_t *self, context_t *ctx, uint64_t index)
 {
     self->applied = index > self->applied ? index : self->applied;
     for (size_t i = self->pending_count; i-- > 0;)
-        if (!self->pending[i].correlation && self->pending[i].index <= self->applied)
+        if (self->pending[i].wait == GATEWAY_APPLIED && self->pending[i].index <= self->applied)
             resume (self, ctx, i, NULL);
+}
+
+/*  A majority has confirmed that this master's ledger is up to date, or not. */
+static void receive_confirmed (gateway_t *self, context_t *ctx, const message_t *reply)
+{
+    failure_t unconfirmed = {.code = NEXUS_UNAVAILABLE,
+                             .text = "no majority of the masters confirms that what this one knows "
+                                     "is up to date: ask again; ?stale=true shows it as it is"};
+    self->barrier = 0;
+    for (size_t i = self->pending_count; i-- > 0;) {
+        if (self->pending[i].wait != GATEWAY_CONFIRMED)
+            continue;
+        if (message_body (reply, failure))
+            fail_pending (self, ctx, i, &unconfirmed);
+        else
+            resume (self, ctx, i, NULL);
+    }
 }
 
 static void receive_reply (gateway_t *self, context_t *ctx, const message_t *reply)
 {
+    if (self->barrier && reply->correlation == self->barrier) {
+        receive_confirmed (self, ctx, reply);
+        return;
+    }
     for (size_t i = 0; i < self->pending_count; i++)
         if (self->pending[i].correlation == reply->correlation) {
-            if (self->pending[i].index == UINT64_MAX)
+            if (self->pending[i].wait == GATEWAY_PROPOSED)
                 receive_proposed (self, ctx, i, reply);
             else
                 resume (self, ctx, i, reply);
@@ -356,22 +391,52 @@ static void with_view (call_t *call, const message_t *reply)
     call->route->handler (call);
 }
 
+/*  The call's snapshot may be read. */
+static void serve (call_t *call, const message_t *reply)
+{
+    (void)reply;
+    if (!(call->route->flags & ROUTE_VIEW)) {
+        call->route->handler (call);
+        return;
+    }
+    bool job = strncmp (call->route->path, "/api/v1/jobs/", 13) == 0;
+    cluster_view_get_t get = {
+        .job_id = job && strlen (call->arguments.items[0]) <= 63 ? call->arguments.items[0] : ""};
+    address_t to = address_local ("scheduler", 0);
+    call_ask (call, &to, &cluster_view_get_record, &get, GATEWAY_VIEW_MS, with_view);
+}
+
 static void receive_http (gateway_t *self, context_t *ctx, const message_t *message)
 {
     call_t call;
     if (call_begin (&call, self, ctx, message)) {
-        if (call.route->flags & ROUTE_VIEW) {
-            bool job = strncmp (call.route->path, "/api/v1/jobs/", 13) == 0;
-            cluster_view_get_t get = {.job_id = job && strlen (call.arguments.items[0]) <= 63
-                                                    ? call.arguments.items[0]
-                                                    : ""};
-            address_t to = address_local ("scheduler", 0);
-            call_ask (&call, &to, &cluster_view_get_record, &get, GATEWAY_VIEW_MS, with_view);
-        } else {
-            call.route->handler (&call);
-        }
+        gateway_pending_t *pending = NULL;
+        if (call.stale || call.route->flags & (ROUTE_OPEN | ROUTE_LOCAL | ROUTE_ASKS))
+            serve (&call, NULL);
+        else
+            pending = gateway_keep (&call, serve);
+        if (pending)
+            pending->wait = GATEWAY_BARRIER;
     }
     call_end (&call);
+}
+
+/*  All reads of a turn, and those that came while a barrier was under way, share the next. */
+static void gateway_settle (void *state, context_t *ctx)
+{
+    gateway_t *self = state;
+    bool any = false;
+    if (self->barrier)
+        return;
+    for (size_t i = 0; i < self->pending_count; i++)
+        if (self->pending[i].wait == GATEWAY_BARRIER) {
+            self->pending[i].wait = GATEWAY_CONFIRMED;
+            any = true;
+        }
+    address_t to = address_local ("election", 0);
+    if (any)
+        self->barrier =
+            context_request (ctx, &to, &read_barrier_record, &(read_barrier_t){0}, GATEWAY_READ_MS);
 }
 
 static void answer_probe (gateway_t *self, context_t *ctx, const message_t *message)
@@ -453,4 +518,5 @@ const behaviour_t gateway_behaviour = {.name = "gateway",
                                        .start = gateway_start,
                                        .receive = gateway_receive,
                                        .timer = gateway_timer,
+                                       .settle = gateway_settle,
                                        .stop = gateway_stop};

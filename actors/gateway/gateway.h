@@ -2,7 +2,8 @@
 
     Takes http_request messages (from the HTTPS edge, http.h, or from anyone in
     the process) and answers each with a http_response. Reads come from a
-    snapshot of this master's ledger; writes are proposed to "election", which
+    snapshot of this master's ledger, once a read barrier has confirmed that it is up to date
+    (one barrier for all reads of a turn); writes are proposed to "election", which
     any master's does; what is in no ledger (who is alive, bytes moved) comes
     from "scheduler"; a rank's output comes from "logs" on its worker.
 

@@ -12,6 +12,7 @@ enum {
     GATEWAY_PROPOSE_MS = 10000,
     GATEWAY_LOOK_MS = 20,    /* how often it looks meanwhile */
     GATEWAY_APPLY_MS = 2000, /* how long an answer waits for this master's own ledger */
+    GATEWAY_READ_MS = 3000, /* how long a read waits for a majority's word */
     GATEWAY_VIEW_MS = 1000
 };
 
@@ -24,8 +25,17 @@ typedef struct {
     uint64_t probe;   /* correlation of the probe that is out */
 } gateway_master_t;
 
-/*  A request that waits: for the reply to correlation, or for the ledger to reach index. */
+/*  What a request waits for. */
+typedef enum {
+    GATEWAY_REPLY,    /* the reply to correlation */
+    GATEWAY_PROPOSED, /* the election's, to correlation, then */
+    GATEWAY_APPLIED,  /* that the ledger reaches index */
+    GATEWAY_BARRIER,  /* the next read barrier */
+    GATEWAY_CONFIRMED /* the read barrier that is under way */
+} gateway_wait_t;
+
 typedef struct {
+    gateway_wait_t wait;
     uint64_t correlation;
     uint64_t index;
     uint64_t timer;
@@ -43,6 +53,7 @@ struct gateway {
     size_t master_count;
     gateway_pending_t pending[GATEWAY_PENDING_MAX];
     size_t pending_count;
+    uint64_t barrier; /* correlation of the read barrier that is under way; 0: none */
 };
 
 /*  The leading master's name; "" while none is known. */

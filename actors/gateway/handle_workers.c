@@ -164,8 +164,12 @@ static void worker_removed (call_t *call, const message_t *reply)
 
 void handle_worker_remove (call_t *call)
 {
-    worker_t worker;
-    if (!find_worker (call, &worker))
+    worker_t worker = {.key = {{0}}};
+    /*  If this is a repetition, it is this very request that has removed it: the ledger knows. */
+    bool repeated =
+        *call_header (call, "idempotency-key") &&
+        ledger_find_worker (call->txn, call->arguments.items[0], &call->arena, &worker, NULL) == 0;
+    if (!repeated && !find_worker (call, &worker))
         return;
     remove_worker_t command = {.key = worker.key};
     call_propose (call, &remove_worker_record, &command, worker_removed);

@@ -29,9 +29,28 @@ static json_t *parameters_of (const route_t *route)
     json_t *list = json_array ();
     for (const char *open = strchr (route->path, '{'); open; open = strchr (open + 1, '{'))
         json_array_append_new (list, json_pack ("{s:s%,s:s,s:b,s:{s:s}}", "name", open + 1,
-                                                strcspn (open + 1, "}"), "in", "path", "required",
+                                                strcspn (open + 1, ".}"), "in", "path", "required",
                                                 1, "schema", "type", "string"));
-    if (strcmp (route->method, "POST") == 0)
+    if (route_reads (route))
+        json_array_append_new (
+            list,
+            json_pack ("{s:s,s:s,s:s,s:{s:s,s:b}}", "name", "stale", "in", "query", "description",
+                       "Answer from what this master has, even if others know more by now.",
+                       "schema", "type", "boolean", "default", 0));
+    if (strcmp (route->method, "GET") != 0)
+        json_array_append_new (
+            list, json_pack ("{s:s,s:s,s:s,s:{s:s}}", "name", "X-Nexus-After", "in", "header",
+                             "description",
+                             "X-Nexus-Index of an answer that came before this request was first "
+                             "sent: with a key that was forgotten since, 409.",
+                             "schema", "type", "string"));
+    if (strstr (route->path, "{key...}") && strcmp (route->method, "GET") != 0)
+        json_array_append_new (list, json_pack ("{s:s,s:s,s:s,s:{s:s}}", "name", "If-Match", "in",
+                                                "header", "description",
+                                                "The version that the entry must have; 0: there "
+                                                "must be none.",
+                                                "schema", "type", "string"));
+    if (strcmp (route->method, "GET") != 0)
         json_array_append_new (
             list, json_pack ("{s:s,s:s,s:s,s:{s:s,s:i}}", "name", "Idempotency-Key", "in", "header",
                              "description", "A repeated request with the same key is done once.",
@@ -102,6 +121,10 @@ static json_t *operation (const route_t *route)
                               parameters_of (route), "responses", responses_of (route));
     if (route->request)
         json_object_set_new (self, "requestBody", request_body (route));
+    if (route->flags & ROUTE_BYTES)
+        json_object_set_new (self, "requestBody",
+                             json_pack ("{s:b,s:{s:{s:{s:s}}}}", "required", 0, "content",
+                                        "application/octet-stream", "schema", "type", "string"));
     if (route->flags & ROUTE_OPEN)
         json_object_set_new (self, "security", json_array ());
     return self;
@@ -112,12 +135,18 @@ json_t *openapi_document (void)
     json_t *paths = json_object (), *schemas = json_object ();
     for (size_t i = 0; i < routes_count; i++) {
         const route_t *route = &routes[i];
-        json_t *path = json_object_get (paths, route->path);
+        char name[128], method[8] = "";
+        snprintf (name, sizeof (name), "%s", route->path);
+        char *dots = strstr (name, "...");
+        if (dots)
+            memmove (dots, dots + 3, strlen (dots + 3) + 1);
+        for (size_t j = 0; route->method[j] && j < sizeof (method) - 1; j++)
+            method[j] = (char)(route->method[j] | 0x20);
+        json_t *path = json_object_get (paths, name);
         if (!path) {
             path = json_object ();
-            json_object_set_new (paths, route->path, path);
+            json_object_set_new (paths, name, path);
         }
-        const char *method = strcmp (route->method, "POST") == 0 ? "post" : "get";
         json_object_set_new (path, method, operation (route));
         add_schema (schemas, route->request);
         add_schema (schemas, route->response);

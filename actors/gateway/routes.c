@@ -14,7 +14,7 @@ const route_t routes[] = {
       .response = &cluster_status_record, .flags = ROUTE_VIEW },
     { "POST", "/api/v1/jobs", "submitJob", "jobs",
       "Submit a job; a repeated Idempotency-Key yields the same job", handle_job_submit,
-      .request = &job_spec_record, .response = &job_record, .status = 201,
+      .request = &job_spec_record, .response = &job_record, .status = 201, .flags = ROUTE_ASKS,
       .headers = { "Location", "Path of the new job." } },
     { "GET", "/api/v1/jobs", "listJobs", "jobs", "Jobs, a page at a time", handle_job_list,
       .query = &job_list_query_record, .response = &job_list_record },
@@ -44,7 +44,18 @@ const route_t routes[] = {
       "Revoke a worker's key for good: its work moves to others, its name is free", handle_worker_remove,
       .response = &worker_record },
     { "POST", "/api/v1/tokens", "addToken", "workers", "Let nodes join with a token", handle_token_add,
-      .request = &token_request_record, .response = &token_record, .status = 201 },
+      .request = &token_request_record, .response = &token_record, .status = 201, .flags = ROUTE_ASKS },
+    { "GET", "/api/v1/kv", "listEntries", "kv", "Entries of the key-value store, by key", handle_kv_list,
+      .query = &kv_query_record, .response = &kv_list_record, .flags = ROUTE_ASKS },
+    { "GET", "/api/v1/kv/{key...}", "getEntry", "kv", "A value", handle_kv_get,
+      .media_type = "application/octet-stream", .flags = ROUTE_ASKS,
+      .headers = { "ETag", "Its version, in quotation marks." } },
+    { "PUT", "/api/v1/kv/{key...}", "putEntry", "kv",
+      "Write a value; with If-Match only if the entry has that version, 0: if there is none (409)", handle_kv_put,
+      .response = &kv_written_record, .flags = ROUTE_ASKS | ROUTE_BYTES },
+    { "DELETE", "/api/v1/kv/{key...}", "deleteEntry", "kv",
+      "Delete an entry; with If-Match only if it has that version (409)", handle_kv_delete,
+      .response = &kv_written_record, .flags = ROUTE_ASKS },
     { "GET", "/livez", "livez", "health", "This master answers", handle_livez,
       .media_type = "text/plain; charset=utf-8", .flags = ROUTE_OPEN },
     { "GET", "/readyz", "readyz", "health", "This master knows a leader; 503 while it does not", handle_readyz,
@@ -52,12 +63,17 @@ const route_t routes[] = {
     { "GET", "/healthz", "healthz", "health", "The same as readyz", handle_readyz,
       .media_type = "text/plain; charset=utf-8", .flags = ROUTE_OPEN },
     { "GET", "/metrics", "readMetrics", "health", "This master's metrics, in Prometheus' text format", handle_metrics,
-      .media_type = "text/plain; version=0.0.4; charset=utf-8" },
+      .media_type = "text/plain; version=0.0.4; charset=utf-8", .flags = ROUTE_LOCAL },
     { "GET", "/openapi.json", "readDescription", "health", "This description", handle_openapi,
-      .media_type = "application/json" },
+      .media_type = "application/json", .flags = ROUTE_LOCAL },
 };
 /* clang-format on */
 const size_t routes_count = sizeof (routes) / sizeof (routes[0]);
+
+bool route_reads (const route_t *route)
+{
+    return strcmp (route->method, "GET") == 0 && !(route->flags & (ROUTE_OPEN | ROUTE_LOCAL));
+}
 
 bool route_match (const char *path_template, const char *path, route_arguments_t *arguments)
 {
@@ -68,14 +84,16 @@ bool route_match (const char *path_template, const char *path, route_arguments_t
                 return false;
             continue;
         }
-        size_t size = strcspn (path, "/");
+        size_t name = strcspn (path_template, "}");
+        bool rest = name > 3 && strncmp (path_template + name - 3, "...", 3) == 0;
+        size_t size = rest ? strlen (path) : strcspn (path, "/");
         if (!size || size >= ROUTE_ARGUMENT_SIZE || count == ROUTE_ARGUMENTS_MAX)
             return false;
         if (arguments)
             snprintf (arguments->items[count], ROUTE_ARGUMENT_SIZE, "%.*s", (int)size, path);
         count++;
         path += size;
-        path_template += strcspn (path_template, "}") + 1;
+        path_template += name + 1;
     }
     return !*path_template && !*path;
 }

@@ -12,14 +12,19 @@ typedef struct call call_t;
 
 enum {
     ROUTE_OPEN = 1, /* answers without a token */
-    ROUTE_VIEW = 2  /* the handler wants the soft state (call->view) */
+    ROUTE_VIEW = 2, /* the handler wants the soft state (call->view) */
+    /*  What a handler reads shows all that was done before the request came (a read barrier), or with
+        ?stale=true what this master has; unless */
+    ROUTE_LOCAL = 4, /* it is about this very master, */
+    ROUTE_ASKS = 8,  /* or reads nothing before it asks an actor that sees to it. */
+    ROUTE_BYTES = 16 /* the request's body is a value as it is */
 };
 
-enum { ROUTE_ARGUMENTS_MAX = 2, ROUTE_ARGUMENT_SIZE = 128 };
+enum { ROUTE_ARGUMENTS_MAX = 2, ROUTE_ARGUMENT_SIZE = 512 };
 
 typedef struct {
     const char *method;
-    const char *path; /* "/api/v1/jobs/{job_id}" */
+    const char *path; /* "/api/v1/jobs/{job_id}"; {key...} takes slashes, too */
     const char *id;   /* operationId */
     const char *tag;
     const char *summary;
@@ -40,6 +45,9 @@ extern const size_t routes_count;
 typedef struct {
     char items[ROUTE_ARGUMENTS_MAX][ROUTE_ARGUMENT_SIZE];
 } route_arguments_t;
+
+/*  It reads the ledger as a caller wishes: ?stale=true is known there. */
+bool route_reads (const route_t *route);
 
 /*  True if path is of that template; arguments (may be NULL) are filled. */
 bool route_match (const char *path_template, const char *path, route_arguments_t *arguments);

@@ -55,4 +55,13 @@ RECORD_DEFINE (drain_request, 0, 0, "Take a worker out of service.", DRAIN_REQUE
 #define RECORD_SELF token_request_t
 RECORD_DEFINE (token_request, 0, 0, "Let nodes join.", TOKEN_REQUEST)
 #undef RECORD_SELF
+#define RECORD_SELF kv_query_t
+RECORD_DEFINE (kv_query, 0, 0, "Which entries.", KV_QUERY)
+#undef RECORD_SELF
+#define RECORD_SELF kv_list_t
+RECORD_DEFINE (kv_list, 0, 0, "A page of entries.", KV_LIST)
+#undef RECORD_SELF
+#define RECORD_SELF kv_written_t
+RECORD_DEFINE (kv_written, 0, 0, "A write of the key-value store.", KV_WRITTEN)
+#undef RECORD_SELF
 /* clang-format on */

@@ -148,4 +148,20 @@ RECORD_DECLARE (drain_request, DRAIN_REQUEST)
     F (UINT, valid_ms, _, .def = "3600000", .min = 1000, .max = 31536000000, .unit = "ms", .doc = "How long it holds.")
 RECORD_DECLARE (token_request, TOKEN_REQUEST)
 
+/*  ---- the key-value store -------------------------------------------------------- */
+
+#define KV_QUERY(F) \
+    F (STRING, prefix, _, .max = 400, .doc = "What the keys begin with.") \
+    F (STRING, after, _, .max = 400, .doc = "Only keys behind this one: the next of the page before.") \
+    F (UINT, limit, _, .def = "100", .min = 1, .max = 1000, .doc = "How many at most; 512 KiB of values end a page too.")
+RECORD_DECLARE (kv_query, KV_QUERY)
+#define KV_LIST(F) \
+    F (RECORDS, entries, kv_entry, .max = 1000, .doc = "By key.") \
+    F (STRING, next, _, .max = 400, .doc = "after of the next page; empty: this is the last.")
+RECORD_DECLARE (kv_list, KV_LIST)
+#define KV_WRITTEN(F) \
+    F (STRING, key, _, .flags = RECORD_COLUMN, .max = 400, .doc = "Key.") \
+    F (UINT, version, _, .flags = RECORD_COLUMN, .doc = "Of the entry; of a deletion, what it deleted (0: nothing was there).")
+RECORD_DECLARE (kv_written, KV_WRITTEN)
+
 /* clang-format on */

@@ -6,6 +6,8 @@
 #include "actors/gateway/http.h"
 #include "actors/ledger/ledger.h"
 #include "actors/protocol/api.h"
+#include "actors/protocol/command.h"
+#include "actors/protocol/consensus.h"
 #include "actors/protocol/http.h"
 #include "cli/command.h"
 #include "runtime/host.h"
@@ -74,6 +76,8 @@ static void election_receive (void *state, context_t *ctx, const message_t *mess
         context_send (ctx, &message->from, &leadership_record, &leadership);
     } else if (message_body (message, propose)) {
         commit (self, ctx, message);
+    } else if (message_body (message, read_barrier)) {
+        context_reply (ctx, message, &done_record, &(done_t){.value = self->index});
     }
     for (size_t i = 0; applied && i < applied->results.count; i++)
         answer (self, ctx, &applied->results.items[i]);
@@ -163,8 +167,8 @@ static void add_worker (world_t *world)
     command.worker.resources.cpu = 8;
     command.worker.lane = "tcp://127.0.0.1:9";
     command.worker.enrolled_ms = 1;
-    command.token = (record_key_t){ { 9 } };
-    add_token_t token = { .token = { .key = command.token, .uses = 1, .not_after_ms = 2 } };
+    command.token = (record_key_t){{9}};
+    add_token_t token = {.token = {.key = command.token, .uses = 1, .not_after_ms = 2}};
     propose (world, &add_token_record, &token);
     propose (world, &add_worker_record, &command);
 }

@@ -1,6 +1,7 @@
 /*  gateway_test - requests in, responses and messages out */
 #include "actors/gateway/gateway.h"
 #include "actors/protocol/api.h"
+#include "actors/protocol/consensus.h"
 #include "actors/protocol/http.h"
 #include "actors/protocol/ledger.h"
 #include "runtime/harness.h"
@@ -116,8 +117,18 @@ static void lead (world_t *world, uint8_t n)
     harness_deliver (world->harness, NULL, &leadership_record, &leadership);
 }
 
-static uint64_t ask_as (world_t *world, api_role_t role, const char *method, const char *path,
-                        record_map_t query, record_map_t headers, const char *body)
+/*  The election's word that this master's ledger is up to date, where it was asked for. */
+static void confirm (world_t *world)
+{
+    if (!harness_count (world->harness, &read_barrier_record))
+        return;
+    assert_non_null (harness_find (world->harness, read_barrier));
+    harness_reply (world->harness, harness_message (world->harness), &done_record, &(done_t){0});
+}
+
+static uint64_t ask_unconfirmed (world_t *world, api_role_t role, const char *method,
+                                 const char *path, record_map_t query, record_map_t headers,
+                                 const char *body)
 {
     http_request_t request = {.method = method,
                               .path = path,
@@ -127,6 +138,14 @@ static uint64_t ask_as (world_t *world, api_role_t role, const char *method, con
                               .user = "alice",
                               .role = (int)role};
     return harness_ask (world->harness, NULL, &http_request_record, &request);
+}
+
+static uint64_t ask_as (world_t *world, api_role_t role, const char *method, const char *path,
+                        record_map_t query, record_map_t headers, const char *body)
+{
+    uint64_t asked = ask_unconfirmed (world, role, method, path, query, headers, body);
+    confirm (world);
+    return asked;
 }
 
 static uint64_t ask (world_t *world, const char *method, const char *path, const char *body)
@@ -659,6 +678,215 @@ static void test_strangers_are_ignored (void **state)
     assert_non_null (harness_expect_reply (world->harness, asked, gateway_state));
 }
 
+/*  ---- reads are linearizable ---------------------------------------------------------- */
+
+static uint64_t get_job (world_t *world, const char *stale)
+{
+    record_pair_t query[] = {{"stale", stale}};
+    return ask_unconfirmed (world, API_VIEWER, "GET", "/api/v1/jobs",
+                            (record_map_t){query, stale ? 1 : 0}, (record_map_t){0}, NULL);
+}
+
+static size_t jobs_answered (world_t *world, uint64_t asked)
+{
+    assert_int_equal (answer (world, asked)->status, 200);
+    return json_array_size (json_object_get (world->json, "jobs"));
+}
+
+static void test_read_barrier (void **state)
+{
+    world_t *world = *state;
+    harness_hold (world->harness);
+    uint64_t one = get_job (world, NULL), two = get_job (world, "false");
+    uint64_t stale = get_job (world, "true");
+    harness_turn (world->harness);
+    assert_int_equal (jobs_answered (world, stale), 0);
+    /*  All of a turn wait for one barrier, and see what is there when it is passed. */
+    assert_int_equal (harness_count (world->harness, &read_barrier_record), 1);
+    assert_non_null (harness_expect (world->harness, read_barrier));
+    message_t *barrier = message_retain ((message_t *)harness_message (world->harness));
+    assert_string_equal (barrier->to.actor, "election");
+    put_job (world, "mnist-1", 1, JOB_RUNNING);
+    uint64_t three = get_job (world, NULL); /* too late for this barrier */
+    assert_true (harness_quiet (world->harness));
+    harness_reply (world->harness, barrier, &done_record, &(done_t){0});
+    message_release (&barrier);
+    assert_int_equal (jobs_answered (world, one), 1);
+    assert_int_equal (jobs_answered (world, two), 1);
+    /*  Without a majority there is no answer but 503, whatever is in the tables. */
+    assert_non_null (harness_expect (world->harness, read_barrier));
+    harness_reply_failure (world->harness, harness_message (world->harness), NEXUS_DEADLINE,
+                           "no answer");
+    const http_response_t *response = answer (world, three);
+    assert_int_equal (response->status, 503);
+    assert_string_equal (header (response, "Retry-After"), "1");
+    assert_non_null (strstr (text (world->json, "detail"), "stale=true"));
+    /*  Writes read before they write. */
+    uint64_t stop = ask_unconfirmed (world, API_ADMIN, "POST", "/api/v1/jobs/mnist-1/stop",
+                                     (record_map_t){0}, (record_map_t){0}, NULL);
+    assert_int_equal (harness_count (world->harness, &propose_record), 0);
+    confirm (world);
+    assert_non_null (harness_expect (world->harness, propose));
+    (void)stop;
+    /*  What is about this master needs nobody's word. */
+    assert_int_equal (answer (world, ask (world, "GET", "/metrics", NULL))->status, 200);
+    /*  And what is no truth value is refused. */
+    assert_int_equal (answer (world, get_job (world, "yes"))->status, 400);
+    record_pair_t query[] = {{"stale", "true"}};
+    uint64_t wrong = ask_as (world, API_ADMIN, "GET", "/livez", (record_map_t){query, 1},
+                             (record_map_t){0}, NULL);
+    assert_int_equal (answer (world, wrong)->status, 400);
+}
+
+/*  ---- exactly once ----------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t client, sequence, after;
+} asker_t;
+
+static asker_t proposed_by (world_t *world, const char *method, const char *path, const char *key,
+                            const char *after, const char *body)
+{
+    record_pair_t headers[] = {{"idempotency-key", key}, {"x-nexus-after", after}};
+    ask_as (world, API_ADMIN, method, path, (record_map_t){0},
+            (record_map_t){headers, after ? 2 : 1}, body);
+    const propose_t *propose = harness_expect (world->harness, propose);
+    assert_non_null (propose);
+    return (asker_t){propose->client, propose->sequence, propose->after};
+}
+
+static void test_idempotency_key (void **state)
+{
+    world_t *world = *state;
+    put_applied (world, 9);
+    asker_t a = proposed_by (world, "PUT", "/api/v1/kv/k", "one", NULL, "v");
+    put_applied (world, 12);
+    asker_t again = proposed_by (world, "PUT", "/api/v1/kv/k", "one", "7", "v");
+    assert_true (a.client == again.client && a.sequence == again.sequence);
+    assert_int_equal (a.client >> 63, 1);
+    assert_int_equal (a.after, 9);
+    assert_int_equal (again.after, 7);
+    const struct {
+        const char *method, *path, *key, *body;
+    } others[] = {
+        {"PUT", "/api/v1/kv/k", "two", "v"},  {"PUT", "/api/v1/kv/k", "one", "w"},
+        {"PUT", "/api/v1/kv/kv", "one", ""},  {"DELETE", "/api/v1/kv/k", "one", "v"},
+        {"PUT", "/api/v1/kv/k2", "one", "v"},
+    };
+    for (size_t i = 0; i < 5; i++) {
+        asker_t b = proposed_by (world, others[i].method, others[i].path, others[i].key, NULL,
+                                 others[i].body);
+        assert_false (a.client == b.client && a.sequence == b.sequence);
+    }
+    assert_int_equal (proposed_by (world, "PUT", "/api/v1/kv/k", "", NULL, "v").client, 0);
+    record_pair_t headers[] = {{"x-nexus-after", "soon"}};
+    uint64_t wrong = ask_as (world, API_ADMIN, "PUT", "/api/v1/kv/k", (record_map_t){0},
+                             (record_map_t){headers, 1}, "v");
+    assert_int_equal (answer (world, wrong)->status, 400);
+    /*  A worker that is not there: perhaps this very request removed it before. */
+    proposed_by (world, "POST", "/api/v1/workers/gone/remove", "three", NULL, NULL);
+    uint64_t asked = ask (world, "POST", "/api/v1/workers/gone/remove", NULL);
+    assert_int_equal (answer (world, asked)->status, 404);
+}
+
+/*  ---- the key-value store ------------------------------------------------------------------ */
+
+static void test_kv (void **state)
+{
+    world_t *world = *state;
+    uint64_t asked = ask (world, "GET", "/api/v1/kv/rendezvous/run 7", NULL);
+    const kv_get_t *get = harness_expect (world->harness, kv_get);
+    assert_non_null (get);
+    assert_string_equal (harness_message (world->harness)->to.actor, "ledger");
+    assert_string_equal (get->key, "rendezvous/run 7");
+    assert_false (get->stale || get->prefix);
+    kv_got_t got = {.found = true, .value = {(const uint8_t *)"a\0b", 3}, .version = 17};
+    harness_reply (world->harness, harness_message (world->harness), &kv_got_record, &got);
+    const http_response_t *response = answer (world, asked);
+    assert_int_equal (response->status, 200);
+    assert_string_equal (response->content_type, "application/octet-stream");
+    assert_string_equal (header (response, "ETag"), "\"17\"");
+    assert_int_equal (response->body.size, 3);
+    assert_memory_equal (response->body.data, "a\0b", 3);
+
+    record_pair_t query[] = {{"prefix", "r/"}, {"stale", "true"}, {"limit", "1"}};
+    asked = ask_as (world, API_VIEWER, "GET", "/api/v1/kv", (record_map_t){query, 3},
+                    (record_map_t){0}, NULL);
+    get = harness_expect (world->harness, kv_get);
+    assert_non_null (get);
+    assert_true (get->stale && get->prefix && get->limit == 1);
+    kv_entry_t entries[] = {{.key = "r/1", .value = {(const uint8_t *)"x", 1}, .version = 3}};
+    got = (kv_got_t){.found = true, .entries = {entries, 1}, .more = true};
+    harness_reply (world->harness, harness_message (world->harness), &kv_got_record, &got);
+    assert_int_equal (answer (world, asked)->status, 200);
+    assert_string_equal (text (world->json, "next"), "r/1");
+
+    asked = ask (world, "GET", "/api/v1/kv/none", NULL);
+    assert_non_null (harness_expect (world->harness, kv_get));
+    harness_reply (world->harness, harness_message (world->harness), &kv_got_record,
+                   &(kv_got_t){0});
+    assert_int_equal (answer (world, asked)->status, 404);
+    asked = ask (world, "GET", "/api/v1/kv/none", NULL);
+    assert_non_null (harness_expect (world->harness, kv_get));
+    harness_reply_failure (world->harness, harness_message (world->harness), NEXUS_DEADLINE,
+                           "late");
+    assert_int_equal (answer (world, asked)->status, 503);
+}
+
+static kv_put_t put_with (world_t *world, const char *match, arena_t *arena)
+{
+    record_pair_t headers[] = {{"if-match", match}};
+    ask_as (world, API_ADMIN, "PUT", "/api/v1/kv/a/b", (record_map_t){0},
+            (record_map_t){headers, *match ? 1 : 0}, "value");
+    const propose_t *propose = harness_expect (world->harness, propose);
+    assert_non_null (propose);
+    kv_put_t put;
+    assert_int_equal (propose->command.data[0] << 8 | propose->command.data[1], kv_put_record.id);
+    assert_int_equal (record_decode (&kv_put_record, propose->command.data + 2,
+                                     propose->command.size - 2, arena, &put, NULL),
+                      0);
+    assert_string_equal (put.key, "a/b");
+    return put;
+}
+
+static void test_kv_writes (void **state)
+{
+    world_t *world = *state;
+    arena_t arena;
+    arena_init (&arena, 0, NULL, 0);
+    kv_put_t put = put_with (world, "", &arena);
+    assert_false (put.compare);
+    assert_int_equal (put.value.size, 5);
+    put = put_with (world, "\"12\"", &arena);
+    assert_true (put.compare && put.version == 12);
+    put = put_with (world, "0", &arena);
+    assert_true (put.compare && put.version == 0);
+    const char *wrong[] = {"\"12", "*", "12\"", "W/\"1\"", "1, 2", "\"\"", "-1"};
+    for (size_t i = 0; i < 7; i++) {
+        record_pair_t headers[] = {{"if-match", wrong[i]}};
+        uint64_t asked = ask_as (world, API_ADMIN, "DELETE", "/api/v1/kv/a", (record_map_t){0},
+                                 (record_map_t){headers, 1}, NULL);
+        assert_int_equal (answer (world, asked)->status, 400);
+    }
+    uint64_t asked = ask (world, "DELETE", "/api/v1/kv/a", NULL);
+    assert_non_null (harness_expect (world->harness, propose));
+    harness_reply (world->harness, harness_message (world->harness), &proposed_record,
+                   &(proposed_t){.index = 5, .value = "4"});
+    put_applied (world, 5);
+    harness_deliver (world->harness, NULL, &ledger_changed_record, &(ledger_changed_t){.index = 5});
+    assert_int_equal (answer (world, asked)->status, 200);
+    assert_int_equal (number (world->json, "version"), 4);
+    asked = ask_as (world, API_VIEWER, "PUT", "/api/v1/kv/a", (record_map_t){0}, (record_map_t){0},
+                    "v");
+    assert_int_equal (answer (world, asked)->status, 403);
+    static char key[500] = "/api/v1/kv/", large[65538];
+    memset (key + 11, 'k', 401);
+    memset (large, 'v', 65537);
+    assert_int_equal (answer (world, ask (world, "PUT", key, "v"))->status, 400);
+    assert_int_equal (answer (world, ask (world, "PUT", "/api/v1/kv/k", large))->status, 413);
+    arena_reset (&arena);
+}
+
 int main (void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown (test_##name, setup, teardown)
@@ -680,6 +908,10 @@ int main (void)
         TEST (remove),
         TEST (metrics_page),
         TEST (strangers_are_ignored),
+        cmocka_unit_test_setup_teardown (test_read_barrier, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_idempotency_key, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_kv, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_kv_writes, setup, teardown),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

@@ -21,7 +21,11 @@ static void test_match (void **state)
     assert_false (route_match ("/a/{x}", "/a/b/c", NULL));
     assert_false (route_match ("/a/{x}/b", "/a/b", NULL));
     assert_false (route_match ("/a", "/a/", NULL));
-    char path[300] = "/a/";
+    assert_true (route_match ("/a/{x...}", "/a/b/c", &arguments));
+    assert_string_equal (arguments.items[0], "b/c");
+    assert_true (route_match ("/a/{x...}", "/a/b", &arguments));
+    assert_false (route_match ("/a/{x...}", "/a/", &arguments));
+    char path[ROUTE_ARGUMENT_SIZE + 4] = "/a/";
     memset (path + 3, 'x', ROUTE_ARGUMENT_SIZE);
     assert_false (route_match ("/a/{x}", path, &arguments));
 }
@@ -174,16 +178,22 @@ static void test_openapi (void **state)
     assert_true (check_references (document, schemas) > 30);
     json_t *ids = json_object ();
     for (size_t i = 0; i < routes_count; i++) {
-        json_t *operation =
-            json_object_get (json_object_get (paths, routes[i].path),
-                             strcmp (routes[i].method, "POST") == 0 ? "post" : "get");
+        bool write = strcmp (routes[i].method, "GET") != 0,
+             key = strstr (routes[i].path, "{key...}");
+        const char *method = strcmp (routes[i].method, "POST") == 0     ? "post"
+                             : strcmp (routes[i].method, "PUT") == 0    ? "put"
+                             : strcmp (routes[i].method, "DELETE") == 0 ? "delete"
+                                                                        : "get";
+        json_t *operation = json_object_get (
+            json_object_get (paths, key ? "/api/v1/kv/{key}" : routes[i].path), method);
         assert_non_null (operation);
         assert_null (json_object_get (ids, routes[i].id));
         json_object_set_new (ids, routes[i].id, json_true ());
         size_t parameters = json_array_size (json_object_get (operation, "parameters"));
         size_t expected = routes[i].query ? routes[i].query->field_count : 0;
         expected += strchr (routes[i].path, '{') ? 1 : 0;
-        expected += strcmp (routes[i].method, "POST") == 0 ? 1 : 0;
+        expected += write ? 2 : route_reads (&routes[i]) ? 1 : 0; /* Idempotency-Key ...; stale */
+        expected += write && key ? 1 : 0;                         /* If-Match */
         assert_int_equal (parameters, expected);
     }
     json_decref (ids);
