@@ -25,43 +25,10 @@ int64_t election_now_ms (context_t *ctx)
     return NS_TO_MS (context_now (ctx));
 }
 
-uint64_t election_id (const record_key_t *key)
-{
-    uint64_t id = 0;
-    for (int i = 0; i < 8; i++)
-        id = id << 8 | key->bytes[i];
-    return id;
-}
-
-const record_key_t *election_key (const election_t *self, uint64_t id)
-{
-    for (size_t i = 0; id && i < self->args->masters_count; i++)
-        if (self->ids[i] == id)
-            return &self->args->masters[i];
-    return NULL;
-}
-
 /*  ---- life ---------------------------------------------------------------- */
 
-static int s_take_masters (election_t *self, context_t *ctx, nexus_error_t *error)
+static int s_check_timeouts (const election_args_t *args, nexus_error_t *error)
 {
-    const election_args_t *args = self->args;
-    if (args->masters_count == 0 || args->masters_count > QUORUM_MEMBERS_MAX)
-        return nexus_error_set (error, NEXUS_INVALID, "election: %zu masters; 1 to %d can be",
-                                args->masters_count, QUORUM_MEMBERS_MAX);
-    for (size_t i = 0; i < args->masters_count; i++) {
-        self->ids[i] = election_id (&args->masters[i]);
-        if (self->ids[i] == 0)
-            return nexus_error_set (error, NEXUS_INVALID, "election: master %zu has no key", i);
-        for (size_t j = 0; j < i; j++)
-            if (self->ids[i] == self->ids[j])
-                return nexus_error_set (error, NEXUS_INVALID,
-                                        "election: masters %zu and %zu have the same key", j, i);
-    }
-    self->id = election_id (context_node (ctx));
-    if (!election_key (self, self->id))
-        return nexus_error_set (error, NEXUS_INVALID,
-                                "election: this node's key is not among the masters'");
     if (args->election_ms < 10 || args->election_ms > RAFT_TIMEOUT_MAX_MS ||
         (args->election_ms_min && args->election_ms_min < 10) ||
         (args->election_ms_max && args->election_ms_max < args->election_ms_min) ||
@@ -120,7 +87,7 @@ static int s_start (void *state, context_t *ctx, const void *args, nexus_error_t
 {
     election_t *self = state;
     self->args = args;
-    if (s_take_masters (self, ctx, error))
+    if (s_check_timeouts (args, error) || election_members_start (self, ctx, error))
         return -1;
     const election_log_t *log = &self->args->log;
     if (log->load (log->entries.self, &self->hard, error))
@@ -129,8 +96,7 @@ static int s_start (void *state, context_t *ctx, const void *args, nexus_error_t
     self->read_id = context_random (ctx); /* answers to an earlier life mean nothing */
     self->client = (context_random (ctx) >> 1) | 1;
     address_t link = address_local ("link", 0);
-    if (self->args->masters_count > 1)
-        context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){0});
+    context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){0});
     s_ask_ledger (ctx);
     s_arm (self, ctx, election_now_ms (ctx) + LEDGER_RETRY_MS);
     return 0;
@@ -147,9 +113,12 @@ static int64_t s_election_ms_max (const election_t *self)
 }
 
 /*  The ledger has said how far it is: now the core can begin. */
-static void s_begin (election_t *self, context_t *ctx, uint64_t applied)
+static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
 {
+    uint64_t applied = message->index;
     raft_config_t config = raft_config_default ();
+    if (!election_members_begin (self, ctx, message, &config.conf_state))
+        return;
     config.id = self->id;
     config.election_timeout_ms = self->args->election_ms;
     config.election_timeout_min_ms = s_election_ms_min (self);
@@ -160,8 +129,6 @@ static void s_begin (election_t *self, context_t *ctx, uint64_t applied)
     config.hard_state = self->hard;
     config.applied = applied;
     config.storage = self->args->log.entries;
-    for (size_t i = 0; i < self->args->masters_count; i++)
-        quorum_set_add (&config.conf_state.voters, self->ids[i]);
     const char *reason = NULL;
     self->raft = raft_new (&config, election_now_ms (ctx), &reason);
     if (!self->raft) {
@@ -175,7 +142,7 @@ static void s_begin (election_t *self, context_t *ctx, uint64_t applied)
         return;
     }
     /* Alone, there is nobody to wait for. */
-    if (self->args->masters_count == 1)
+    if (config.conf_state.voters.count == 1)
         raft_campaign (self->raft);
     raft_status (self->raft, &self->status);
     log_info (context_log (ctx), "election begins", LOG_UINT ("term", self->status.hard.term),
@@ -185,39 +152,39 @@ static void s_begin (election_t *self, context_t *ctx, uint64_t applied)
 static void s_stop (void *state, context_t *ctx)
 {
     election_t *self = state;
-    /* A leader that goes in peace doesn't make the others wait for a timeout. */
-    if (self->raft && self->status.soft.role == RAFT_LEADER && !self->failed) {
-        raft_ready_t ready;
-        address_t own = *context_self (ctx);
-        message_t *request = message_new (&leadership_transfer_record, &(leadership_transfer_t){0},
-                                          NULL, &own, &own);
-        election_transfer (self, ctx, request);
-        message_release (&request);
-        while (raft_ready (self->raft, &ready)) {
-            for (size_t i = 0; i < ready.messages.count; i++) {
-                const raft_message_t *message = &ready.messages.items[i];
-                const record_key_t *key = election_key (self, message->to);
-                if (message->type != RAFT_MSG_TIMEOUT_NOW || !key)
-                    continue;
-                consensus_t record = {.type = (uint64_t)message->type, .term = message->term};
-                address_t to = address_remote (key, "election", 0);
-                context_send (ctx, &to, &consensus_record, &record);
-            }
-            raft_ready_clear (&ready);
-        }
-    }
+    election_members_end (self, ctx);
     election_requests_end (self, ctx);
     raft_destroy (&self->raft);
 }
 
 /*  ---- messages ------------------------------------------------------------ */
 
+/*  A master that was started to begin a cluster with others doesn't belong here, even if somebody
+    added it: what it believes to be a majority may be none (see docs/operations.md). */
+static bool s_is_stranger (election_t *self, context_t *ctx, const message_t *message)
+{
+    const consensus_t *record = message->body;
+    if (!record->cluster || !self->conf.cluster || record->cluster == self->conf.cluster)
+        return false;
+    if (election_now_ms (ctx) >= self->stranger_ms)
+        log_error (context_log (ctx),
+                   "a master of another cluster speaks, and is not listened to. One of the two was "
+                   "started without `join: true` in its configuration, or with other masters: stop "
+                   "it, empty its directory, and let it join",
+                   LOG_NODE ("master", &message->from.node),
+                   LOG_UINT ("its_cluster", record->cluster),
+                   LOG_UINT ("our_cluster", self->conf.cluster));
+    self->stranger_ms = election_now_ms (ctx) + 60000;
+    return true;
+}
+
 static void s_on_consensus (election_t *self, context_t *ctx, const message_t *message)
 {
     uint64_t from = election_id (&message->from.node);
-    const record_key_t *key = election_key (self, from);
-    if (!self->raft || message->role != ROLE_MASTER || !key ||
-        memcmp (key, &message->from.node, sizeof (record_key_t)) != 0)
+    /* Who it is was authenticated, and that it is a master; not only members speak: a leader may be
+       one by an entry that isn't applied here yet. */
+    if (!self->raft || message->role != ROLE_MASTER || s_is_stranger (self, ctx, message) ||
+        !election_meet (self, &message->from.node))
         return;
     raft_message_t decoded;
     raft_tick (self->raft, election_now_ms (ctx));
@@ -231,8 +198,9 @@ static void s_on_consensus (election_t *self, context_t *ctx, const message_t *m
 static void s_on_applied (election_t *self, context_t *ctx, const applied_t *applied)
 {
     if (!self->raft)
-        s_begin (self, ctx, applied->index);
+        s_begin (self, ctx, applied);
     else {
+        election_members_applied (self, ctx, applied);
         /* To the core, and to reads, only what readers see counts as applied. */
         raft_applied (self->raft, applied->index);
         election_applied (self, ctx, applied);
@@ -322,7 +290,8 @@ static void s_receive (void *state, context_t *ctx, const message_t *message)
         s_on_failure (self, ctx, message);
     else if (message_body (message, consensus))
         s_on_consensus (self, ctx, message);
-    else if (message_body (message, proposed) && message->flags & MESSAGE_REPLY)
+    else if (message->flags & MESSAGE_REPLY &&
+             (message_body (message, proposed) || message_body (message, done)))
         election_relayed (self, ctx, message);
     else if (message_body (message, propose))
         election_propose (self, ctx, message);
@@ -330,6 +299,8 @@ static void s_receive (void *state, context_t *ctx, const message_t *message)
         return;
     else if (message_body (message, leadership_transfer))
         election_transfer (self, ctx, message);
+    else if (message_body (message, master_change))
+        election_change (self, ctx, message);
     else if (message->role == ROLE_LOCAL)
         s_on_local (self, ctx, message);
 }
@@ -352,12 +323,15 @@ static void s_timer (void *state, context_t *ctx, uint64_t timer, uint64_t data)
 typedef struct {
     context_t *ctx;
     address_t to;
+    uint64_t cluster;
 } s_sender_t;
 
 static void s_send (void *context, const consensus_t *record)
 {
     s_sender_t *sender = context;
-    context_send (sender->ctx, &sender->to, &consensus_record, record);
+    consensus_t marked = *record;
+    marked.cluster = sender->cluster;
+    context_send (sender->ctx, &sender->to, &consensus_record, &marked);
 }
 
 static void s_write (election_t *self, context_t *ctx, const raft_ready_t *ready)
@@ -396,12 +370,11 @@ static void s_apply (election_t *self, context_t *ctx, const raft_ready_t *ready
     apply_entry_t *entries = raft_alloc (ready->committed_count * sizeof (apply_entry_t));
     for (size_t i = 0; i < ready->committed_count; i++) {
         const raft_entry_t *entry = &ready->committed[i];
-        bool command = entry->type == RAFT_ENTRY_NORMAL;
+        election_members_committed (self, entry);
         entries[i] = (apply_entry_t){
             .index = entry->index,
             .term = entry->term,
-            .command = {command ? raft_blob_data (entry->blob) : NULL,
-                        command ? raft_blob_size (entry->blob) : 0},
+            .command = {raft_blob_data (entry->blob), raft_blob_size (entry->blob)},
         };
     }
     apply_t apply = {.entries = {entries, ready->committed_count}};
@@ -417,7 +390,8 @@ static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *r
         if (!key)
             continue;
         const raft_message_t *message = &ready->messages.items[i];
-        s_sender_t sender = {.ctx = ctx, .to = address_remote (key, "election", 0)};
+        s_sender_t sender = {
+            .ctx = ctx, .to = address_remote (key, "election", 0), .cluster = self->conf.cluster};
         election_encode (message, s_send, &sender);
         if (message->type == RAFT_MSG_HEARTBEAT)
             timeouts_sent (&self->timeouts, message->to, message->context, context_now (ctx));
@@ -497,6 +471,7 @@ static void s_settle (void *state, context_t *ctx)
     raft_ready_t ready;
     raft_tick (self->raft, election_now_ms (ctx));
     raft_status (self->raft, &self->status);
+    election_members_check (self, ctx);
     election_requests_check (self, ctx);
     while (raft_ready (self->raft, &ready)) {
         s_carry_out (self, ctx, &ready);

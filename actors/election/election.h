@@ -5,10 +5,13 @@
     (log_append), hands what is committed to the ledger (apply), and answers when
     it is applied. Tells its subscribers who leads.
 
-    Takes: propose, read_barrier, leadership_transfer, leadership_subscribe,
+    Takes: propose, read_barrier, master_change, leadership_transfer, leadership_subscribe,
     consensus (masters only), applied, log_durable, peer_event.
 
-    A proposal on a follower is passed on to the leader. What the answers promise:
+    Who the masters are stands in the ledger; until it knows, in the arguments. A master
+    of another cluster (one that began with other founders) is not listened to.
+
+    A request on a follower is passed on to the leader. What the answers promise:
     - proposed, or the command's own failure: it is applied, on a majority's disks;
     - NEXUS_UNAVAILABLE: it is not in the log and never will be; retry;
     - NEXUS_DEADLINE: nobody knows (yet).
@@ -35,8 +38,16 @@ typedef struct {
 } election_log_t;
 
 typedef struct {
-    const record_key_t *masters; /* all of them, this one included */
-    size_t masters_count;        /* at most QUORUM_MEMBERS_MAX */
+    /* The masters that the cluster began with, this one included, as this node was told when it
+       was started for the first time; at most QUORUM_MEMBERS_MAX. They count until the ledger
+       knows better. */
+    const record_key_t *masters;
+    size_t masters_count;
+    /* The same, for the ledger: the first leader writes them there. NULL: nobody does. */
+    const master_t *records;
+    /* This master came to a cluster that was there: it has no founders to tell of, takes no part
+       in decisions, and waits until a leader tells it who does. masters_count is 0. */
+    bool join;
     /* Silence after which a master campaigns (up to twice that): to begin with, and the bounds
        within which the leader fits it to the network and its disk; 0: it stays as it is. */
     int64_t election_ms;

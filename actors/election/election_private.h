@@ -2,6 +2,7 @@
 
     election.c            the behaviour: life, messages, timers, the ready loop
     election_requests.c   those who wait: proposals, reads, transfers
+    election_members.c    who takes part: keys, the configuration, its changes
     election_wire.c       messages as records
 */
 #pragma once
@@ -45,11 +46,34 @@ typedef struct {
     message_t *request;
 } election_read_t;
 
+/*  Whom a number of the core stands for. Also those who aren't members (yet), but have spoken: a
+    leader may be one by an entry that isn't applied here. */
+typedef struct {
+    uint64_t id;
+    record_key_t key;
+} election_peer_t;
+enum { ELECTION_PEERS_MAX = 128, ELECTION_MEMBERS_MAX = 96 };
+
+/*  A change of the configuration on its way through the ledger. */
+typedef struct {
+    uint64_t index;
+    raft_blob_t *blob;
+} election_change_t;
+
 typedef struct {
     const election_args_t *args;
     uint64_t id;
-    uint64_t ids[QUORUM_MEMBERS_MAX]; /* of args->masters */
-    raft_t *raft;                     /* NULL until the ledger has said where it stands */
+    int64_t now_ms; /* as it was when last looked at */
+    election_peer_t peers[ELECTION_PEERS_MAX];
+    size_t peers_count;
+    cluster_conf_t conf; /* in force here; its members are those below */
+    conf_member_t members[ELECTION_MEMBERS_MAX];
+    election_change_t *changes; /* committed, not applied yet */
+    size_t changes_count;
+    size_t changes_room;
+    message_t *leaving;  /* a change that waits until another master leads; or NULL */
+    int64_t stranger_ms; /* when masters of another cluster may be complained about again */
+    raft_t *raft;        /* NULL until the ledger has said where it stands */
     raft_hard_state_t hard;
     raft_status_t status; /* as it was when the last turn ended */
     uint64_t timer;       /* 0: none */
@@ -88,13 +112,47 @@ typedef struct {
 } election_t;
 
 int64_t election_now_ms (context_t *ctx);
-/*  NULL if it is no master's. */
+
+/*  election_members.c */
+/*  NULL if it is no master's that is known. */
 const record_key_t *election_key (const election_t *self, uint64_t id);
+/*  A master speaks: it is known from now on. False if there is no room for it, or its number stands
+    for another one. */
+bool election_meet (election_t *self, const record_key_t *key);
+int election_members_start (election_t *self, context_t *ctx, nexus_error_t *error);
+/*  The configuration to begin with, as the ledger says or the founders. False: it makes no sense,
+    and the actor has failed. */
+bool election_members_begin (election_t *self, context_t *ctx, const applied_t *applied,
+                             raft_conf_state_t *ret_state);
+/*  Before what is committed is handed to the ledger, and when that has applied it (and before
+    raft_applied). */
+void election_members_committed (election_t *self, const raft_entry_t *entry);
+void election_members_applied (election_t *self, context_t *ctx, const applied_t *applied);
+/*  A master_change. */
+void election_change (election_t *self, context_t *ctx, const message_t *message);
+/*  On the leader: it answered a short time before now_ms, or is this one. */
+bool election_within_reach (const election_t *self, uint64_t id);
+/*  In each turn, before the core's work. */
+void election_members_check (election_t *self, context_t *ctx);
+void election_members_end (election_t *self, context_t *ctx);
 
 /*  election_requests.c */
 void election_propose (election_t *self, context_t *ctx, const message_t *message);
 void election_read (election_t *self, context_t *ctx, const message_t *message);
 void election_transfer (election_t *self, context_t *ctx, const message_t *message);
+/*  Asks the leader on behalf of the request's sender; or refuses. */
+void election_relay (election_t *self, context_t *ctx, const message_t *message);
+/*  The same for one that waited here while another master took over. Takes over the caller's
+    reference, unless it returns false: too many wait. */
+bool election_pass_on (election_t *self, context_t *ctx, message_t *request);
+/*  The request is answered when its entry is applied. */
+void election_wait_for_commit (election_t *self, const message_t *message, uint64_t index,
+                               uint64_t term);
+/*  The result of an index; NULL if there is none among them. */
+const apply_result_t *election_result (const applied_t *applied, uint64_t index);
+/*  On the leader: begins to hand leadership to the voter that needs least to catch up. False if
+   none is within reach. */
+bool election_hand_over (election_t *self);
 /*  The leader's answer to what was passed on. False if it was something else. */
 bool election_relayed (election_t *self, context_t *ctx, const message_t *reply);
 /*  These entries are committed: proposals that lost their place to others are refused. */

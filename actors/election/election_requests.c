@@ -95,8 +95,12 @@ static election_asker_t s_asker (election_t *self, const propose_t *propose)
     return (election_asker_t){self->client, ++self->sequence, self->status.applied};
 }
 
-/*  Asks the leader on behalf of the request's sender. */
-static void s_relay (election_t *self, context_t *ctx, const message_t *message)
+bool election_pass_on (election_t *self, context_t *ctx, message_t *request)
+{
+    return s_add_relay (self, ctx, request, (election_asker_t){0});
+}
+
+void election_relay (election_t *self, context_t *ctx, const message_t *message)
 {
     const propose_t *propose = message_body (message, propose);
     message_t *request = NULL;
@@ -163,6 +167,16 @@ static void s_wait_for_commit (election_t *self, message_t *request, election_as
         (election_proposal_t){.index = index, .term = term, .request = request, .asker = asker};
 }
 
+void election_wait_for_commit (election_t *self, const message_t *message, uint64_t index,
+                               uint64_t term)
+{
+    if (!s_room (&self->proposals, self->proposals_count, &self->proposals_room,
+                 sizeof (election_proposal_t)))
+        return; /* its sender will hear nothing in time, which means: nobody knows */
+    s_wait_for_commit (self, message_retain ((message_t *)message), (election_asker_t){0}, index,
+                       term);
+}
+
 static void s_free_data (void *data, void *context)
 {
     (void)context;
@@ -223,7 +237,7 @@ void election_propose (election_t *self, context_t *ctx, const message_t *messag
     else if (!self->raft)
         context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "%s", s_no_leader);
     else if (raft_soft_state (self->raft).role != RAFT_LEADER)
-        s_relay (self, ctx, message);
+        election_relay (self, ctx, message);
     else {
         election_asker_t asker = {propose->client, propose->sequence, propose->after};
         const char *refusal = s_append (self, message, asker, &index, &term);
@@ -307,8 +321,7 @@ void election_committed (election_t *self, context_t *ctx, const raft_entry_t *e
     self->proposals_count = kept;
 }
 
-/*  The result of an index; NULL if the ledger has none (it had applied it before). */
-static const apply_result_t *s_result (const applied_t *applied, uint64_t index)
+const apply_result_t *election_result (const applied_t *applied, uint64_t index)
 {
     size_t low = 0, high = applied->results.count;
     while (low < high) {
@@ -348,7 +361,7 @@ void election_applied (election_t *self, context_t *ctx, const applied_t *applie
             self->proposals[kept++] = *proposal;
             continue;
         }
-        const apply_result_t *result = s_result (applied, proposal->index);
+        const apply_result_t *result = election_result (applied, proposal->index);
         if (result && result->code != NEXUS_OK)
             s_refuse (ctx, &proposal->request, (nexus_code_t)result->code, result->text);
         else {
@@ -456,10 +469,11 @@ static void s_reads_check (election_t *self, context_t *ctx)
 /*  The voter that needs least to catch up; 0: there is no other. */
 static uint64_t s_furthest (const election_t *self)
 {
+    const quorum_set_t *voters = &raft_conf (self->raft)->voters;
     uint64_t best = 0, match = 0;
-    for (size_t i = 0; i < self->args->masters_count; i++) {
-        const tracker_progress_t *peer = raft_progress (self->raft, self->ids[i]);
-        if (!peer || peer->id == self->id || peer->learner || !peer->recent_active)
+    for (uint32_t i = 0; i < voters->count; i++) {
+        const tracker_progress_t *peer = raft_progress (self->raft, voters->ids[i]);
+        if (peer->id == self->id || !election_within_reach (self, peer->id))
             continue;
         if (!best || peer->match > match) {
             best = peer->id;
@@ -469,38 +483,48 @@ static uint64_t s_furthest (const election_t *self)
     return best;
 }
 
+bool election_hand_over (election_t *self)
+{
+    uint64_t to = s_furthest (self);
+    return to && raft_transfer_leader (self->raft, to) == RAFT_OK;
+}
+
 void election_transfer (election_t *self, context_t *ctx, const message_t *message)
 {
     const leadership_transfer_t *transfer = message->body;
-    uint64_t to = 0;
-    if (!self->raft || raft_soft_state (self->raft).role != RAFT_LEADER) {
-        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
-                               "election: this master doesn't lead: ask the leader");
+    self->now_ms = election_now_ms (ctx);
+    bool leads = self->raft && raft_soft_state (self->raft).role == RAFT_LEADER;
+    if (!leads && self->raft && !transfer->own) {
+        election_relay (self, ctx, message);
         return;
     }
-    if (self->transfer) {
+    if (!leads || self->transfer) {
         context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
-                               "election: a transfer is under way already: retry later");
+                               leads ? "election: a transfer is under way already: retry later"
+                                     : "election: this master doesn't lead");
         return;
     }
-    to = record_key_is_zero (&transfer->to) ? s_furthest (self) : election_id (&transfer->to);
+    uint64_t to =
+        record_key_is_zero (&transfer->to) ? s_furthest (self) : election_id (&transfer->to);
     raft_result_t result = to ? raft_transfer_leader (self->raft, to) : RAFT_INVALID;
     if (result == RAFT_OK)
         self->transfer = message_retain ((message_t *)message);
-    else if (result == RAFT_NOT_LEADER)
-        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
-                               "election: this master doesn't lead any more: ask the leader");
-    else
+    else if (result == RAFT_INVALID)
         context_reply_failure (ctx, message, NEXUS_INVALID,
-                               "election: there is no such other master, or it is out of reach");
+                               "election: there is no such other voter, or it is out of reach");
+    else
+        context_reply_failure (
+            ctx, message, NEXUS_UNAVAILABLE,
+            "election: this master is giving leadership up already: retry later");
 }
 
 static void s_transfer_check (election_t *self, context_t *ctx)
 {
     if (!self->transfer || self->status.transferee)
         return;
-    /* Whoever gives leadership up for a transfer knows at once that the term is another one. */
     if (self->status.soft.role != RAFT_LEADER) {
+        if (self->status.soft.leader == 0 && !s_waits_too_long (self, ctx, self->transfer))
+            return; /* the other one stands for election */
         context_reply (ctx, self->transfer, &done_record,
                        &(done_t){.value = self->status.hard.term});
         message_release (&self->transfer);

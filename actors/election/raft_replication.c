@@ -192,6 +192,7 @@ void raft_on_append_resp (raft_t *self, const raft_message_t *message)
         return;
     }
     peer->recent_active = true;
+    peer->heard_ms = self->now_ms;
     if (message->reject) {
         s_on_rejected (self, peer, message);
         return;
@@ -300,6 +301,7 @@ void raft_on_heartbeat_resp (raft_t *self, const raft_message_t *message)
         return;
     }
     peer->recent_active = true;
+    peer->heard_ms = self->now_ms;
     peer->flow_paused = false;
     s_extend_lease (self, peer, message);
     if (message->context > peer->round_acked) {

@@ -252,6 +252,7 @@ void tracker_reset (tracker_t *self, uint64_t next)
         peer->next = next;
         peer->commit_sent = 0;
         peer->round_acked = 0;
+        peer->heard_ms = 0;
         peer->lease_until_ms = 0;
         peer->vote = 0;
         peer->recent_active = false;

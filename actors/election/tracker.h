@@ -50,6 +50,7 @@ typedef struct {
     uint64_t pending_snapshot; /* in Snapshot: the index it covers */
     uint64_t commit_sent;      /* the commit index that was last sent */
     uint64_t round_acked;      /* the last heartbeat round that it answered */
+    int64_t heard_ms;          /* when it last answered in this term; 0: not yet */
     int64_t lease_until_ms;    /* until then it has promised to vote for nobody */
     int vote;                  /* > 0 granted, < 0 rejected, 0 not heard */
     bool recent_active;        /* heard of since the last quorum check */

@@ -151,7 +151,7 @@ static void compose (master_node_t *self, size_t me)
                                   .domain = DOMAIN, .keyring = self->keyring,
                                   .catalog = &protocol_catalog };
     self->ledger = (ledger_args_t){ .tables = self->tables };
-    self->election = (election_args_t){ .masters = self->keys,
+    self->election = (election_args_t){ .masters = self->keys, .records = self->masters,
                                         .masters_count = config->masters.count,
                                         .election_ms = election_ms (config),
                                         .election_ms_min = (int64_t) config->election_ms_min,

@@ -39,6 +39,8 @@ static const catalog_entry_t entries[] = {
     { &gateway_probe_record, MASTER },
     { &gateway_state_record, MASTER },
     { &consensus_record, MASTER },
+    { &leadership_transfer_record, MASTER },
+    { &master_change_record, MASTER },
     { &snapshot_read_record, MASTER },
     { &snapshot_chunk_record, MASTER },
 };

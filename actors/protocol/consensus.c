@@ -14,4 +14,11 @@ RECORD_DEFINE (read_barrier, 131, 0, "Tell me when I may read.", READ_BARRIER)
 #define RECORD_SELF leadership_transfer_t
 RECORD_DEFINE (leadership_transfer, 132, 0, "Let somebody else lead.", LEADERSHIP_TRANSFER)
 #undef RECORD_SELF
+RECORD_ENUM_DEFINE (master_op_kind, MASTER_OP_KINDS)
+#define RECORD_SELF master_op_t
+RECORD_DEFINE (master_op, 0, 0, "A change of one master's part.", MASTER_OP)
+#undef RECORD_SELF
+#define RECORD_SELF master_change_t
+RECORD_DEFINE (master_change, 133, 0, "Change who the masters are.", MASTER_CHANGE)
+#undef RECORD_SELF
 /* clang-format on */

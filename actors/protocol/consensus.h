@@ -4,6 +4,7 @@
 */
 #pragma once
 
+#include "actors/protocol/cluster.h"
 #include "runtime/message.h"
 
 /* clang-format off */
@@ -27,7 +28,8 @@ RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
     F (BOOL, reject, _, .doc = "Answers: no.") \
     F (BOOL, force, _, .doc = "MsgVote: the leader asked for it.") \
     F (RECORDS, entries, consensus_entry, .max = 1024, .doc = "MsgApp: ascending, without gaps.") \
-    F (UINT, election_ms, _, .max = 600000, .unit = "ms", .doc = "MsgApp, MsgHeartbeat: the election timeout that all shall take, within their bounds. MsgHeartbeatResp: the sender votes for nobody for that long.")
+    F (UINT, election_ms, _, .max = 600000, .unit = "ms", .doc = "MsgApp, MsgHeartbeat: the election timeout that all shall take, within their bounds. MsgHeartbeatResp: the sender votes for nobody for that long.") \
+    F (UINT, cluster, _, .doc = "The sender's cluster's number; 0: it doesn't know yet. Those of another cluster are not listened to.")
 RECORD_DECLARE (consensus, CONSENSUS)
 
 /*  To "election" on any master, as a request: wait until the ledger of this master
@@ -38,10 +40,34 @@ RECORD_DECLARE (consensus, CONSENSUS)
     F (UINT, index, _, .doc = "And at least up to this index.")
 RECORD_DECLARE (read_barrier, READ_BARRIER)
 
-/*  To "election" on the leader, as a request: hand leadership over. The reply is a
-    done record whose value is the new term, or a failure. */
+/*  To "election" on any master, as a request: let another master lead. The reply is a
+    done record whose value is the new term, when somebody else leads; or a failure. */
 #define LEADERSHIP_TRANSFER(F) \
-    F (KEY, to, _, .doc = "The master that shall lead; zero: the one that is furthest.")
+    F (KEY, to, _, .doc = "The master that shall lead; zero: the one that is furthest.") \
+    F (BOOL, own, _, .doc = "Only if the asked master leads: not passed on.")
 RECORD_DECLARE (leadership_transfer, LEADERSHIP_TRANSFER)
+
+#define MASTER_OP_KINDS(E) \
+    E (MASTER_OP_LEARNER, "learner") /* a new one comes, or a voter votes no more */ \
+    E (MASTER_OP_VOTER, "voter")     /* a learner that has caught up votes */ \
+    E (MASTER_OP_REMOVE, "remove")
+RECORD_ENUM (master_op_kind, MASTER_OP_KINDS)
+
+enum { MASTER_OPS_MAX = 16 };
+#define MASTER_OP(F) \
+    F (ENUM, op, master_op_kind, .doc = "What happens to it.") \
+    F (RECORD, master, master, .doc = "Which: its key; a new one's name and endpoints too.")
+RECORD_DECLARE (master_op, MASTER_OP)
+
+/*  To "election" on any master, as a request: change who the masters are. One change of
+    one voter at most is done simply; more of them at once go through a joint
+    configuration, which is left by itself. The reply is a proposed when the change is in
+    force on the leader, or a failure: NEXUS_CONFLICT with the reason if it can't be done (now),
+    NEXUS_EXISTS if there is nothing to do, NEXUS_UNAVAILABLE: nothing was done, retry. A
+    leader that shall vote no more lets another one lead first, which does the rest. */
+#define MASTER_CHANGE(F) \
+    F (RECORDS, changes, master_op, .max = 16, .doc = "What changes, in this order; nothing: a joint configuration is left.") \
+    F (BOOL, stay, _, .doc = "Stay in the joint configuration until it is left on demand.")
+RECORD_DECLARE (master_change, MASTER_CHANGE)
 
 /* clang-format on */

@@ -397,23 +397,6 @@ static void test_calm (void **state)
     }
 }
 
-/*  A leader that is stopped hands over before it goes: nobody waits for a timeout. */
-static void test_stop_hands_over (void **state)
-{
-    (void)state;
-    cluster_t *cluster = s_cluster_new (3, 5, "calm");
-    s_run (cluster, 3000);
-    int leader = s_leader (cluster);
-    assert_true (leader >= 0);
-    simulator_stop (cluster->sim, (unsigned)leader, "client", 0);
-    s_run (cluster, 3000);
-    simulator_stop (cluster->sim, (unsigned)leader, "election", 0);
-    s_run (cluster, 100); /* less than an election timeout */
-    int next = s_leader (cluster);
-    assert_true (next >= 0 && next != leader);
-    s_cluster_destroy (&cluster);
-}
-
 static void test_transfer (void **state)
 {
     (void)state;
@@ -485,7 +468,6 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_calm),
-        cmocka_unit_test (test_stop_hands_over),
         cmocka_unit_test (test_transfer),
         cmocka_unit_test (test_histories),
     };
