@@ -130,6 +130,10 @@ metrics_t *context_metrics (const context_t *ctx);
 
 typedef void (poll_fn) (void *self, context_t *ctx, void *socket, int fd, short events);
 
+/*  With the events of a libzmq socket: the actor does nothing with it but receive, always
+    until it is empty. Then the actor's turns cost no look at it. */
+#define POLL_RECEIVES_ONLY 0x4000
+
 /*  Calls ready whenever the libzmq socket (or, if NULL, the descriptor) has one
     of the events (POLLIN, POLLOUT). Call again to change the events; 0 removes
     it. Asserts in the simulator. An edge must drain a ZeroMQ socket or keep its

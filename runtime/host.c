@@ -92,6 +92,8 @@ static void deliver (actor_t *actor, message_t *message)
     sender_wake (&actor->host->sender);
 }
 
+static void make_stale (const actor_t *actor);
+
 /*  Takes over the caller's reference on the mailbox. */
 static void run_turn (host_t *self, mailbox_t *mailbox)
 {
@@ -112,6 +114,8 @@ static void run_turn (host_t *self, mailbox_t *mailbox)
         actor->behaviour->settle (actor->state, &actor->context);
     }
     actor->touched = false;
+    if (actor->polls)
+        make_stale (actor);
     if (actor->ending) {
         actor_end (actor);
         sender_wake (&self->sender);
@@ -237,7 +241,8 @@ void host_watch (actor_t *actor, void *socket, int fd, short events, poll_fn *re
         watch = add_watch (self);
         actor->polls++;
     }
-    *watch = (watch_t){socket, fd, events, ready, actor};
+    *watch = (watch_t){.socket = socket, .fd = fd, .events = events, .ready = ready,
+                       .actor = actor, .stale = socket != NULL};
 }
 
 void host_unwatch (actor_t *actor)
@@ -264,12 +269,26 @@ static short socket_events (void *socket)
     return (short)((events & ZMQ_POLLIN ? POLLIN : 0) | (events & ZMQ_POLLOUT ? POLLOUT : 0));
 }
 
-static bool sockets_ready (const host_t *self)
+/*  Its actor may have used its sockets, and thereby taken notice of what their descriptors
+    would have told. */
+static void make_stale (const actor_t *actor)
+{
+    host_t *self = actor->host;
+    for (size_t i = 0; i < self->watch_count; i++)
+        if (self->watches[i].actor == actor && !(self->watches[i].events & POLL_RECEIVES_ONLY))
+            self->watches[i].stale = self->watches[i].socket != NULL;
+}
+
+/*  Asking costs system calls, so only those are asked whose descriptors are not enough. */
+static bool sockets_ready (host_t *self)
 {
     for (size_t i = 0; i < self->watch_count; i++) {
-        const watch_t *watch = &self->watches[i];
-        if (watch->actor && watch->socket && socket_events (watch->socket) & watch->events)
+        watch_t *watch = &self->watches[i];
+        if (!watch->actor || !watch->stale)
+            continue;
+        if (socket_events (watch->socket) & watch->events)
             return true;
+        watch->stale = false;
     }
     return false;
 }
@@ -325,11 +344,13 @@ static void dispatch (host_t *self, nfds_t count)
     /* A callback may add watches (behind count) and remove any (actor NULL). */
     for (size_t i = 0; i + 2 < count; i++) {
         watch_t watch = self->watches[i];
-        if (!watch.actor || watch.actor->ending)
+        short told = self->fds[2 + i].revents;
+        if (!watch.actor || watch.actor->ending || (!told && !watch.stale))
             continue;
-        short events = self->fds[2 + i].revents & (watch.events | POLLERR | POLLHUP | POLLNVAL);
+        short events = told & (watch.events | POLLERR | POLLHUP | POLLNVAL);
         if (watch.socket)
             events = socket_events (watch.socket) & watch.events;
+        self->watches[i].stale = events && watch.socket; /* it may leave something behind */
         if (!events)
             continue;
         host_enter (watch.actor, 0);

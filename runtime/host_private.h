@@ -50,6 +50,7 @@ typedef struct {
     short events; /* 0: removed */
     poll_fn *ready;
     actor_t *actor;
+    bool stale; /* a libzmq socket that was used since it was last asked what it is ready for */
 } watch_t;
 
 struct host {

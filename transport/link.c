@@ -524,7 +524,7 @@ static int start_server (link_t *self, nexus_error_t *error)
             return -1;
         }
     context_poll (self->ctx, self->server.socket, -1, POLLIN, receive_server);
-    context_poll (self->ctx, self->server.monitor, -1, POLLIN, receive_server_events);
+    context_poll (self->ctx, self->server.monitor, -1, POLLIN | POLL_RECEIVES_ONLY, receive_server_events);
     return 0;
 }
 

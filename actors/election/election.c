@@ -17,6 +17,10 @@ enum { LOG_TIMEOUT_MS = 600000 };
     nobody. */
 enum { LEASE_MS_MAX = 500 };
 
+/*  Followers apply what was committed at most so much later, and under load are told of it by the
+    next entries alone. A read through them does not wait for that: its heartbeat tells. */
+enum { COMMIT_DELAY_MS = 5 };
+
 /*  The ledger is asked where it stands this often until it answers. */
 enum { LEDGER_RETRY_MS = 100 };
 
@@ -124,6 +128,7 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
     config.election_timeout_min_ms = s_election_ms_min (self);
     config.election_timeout_max_ms = s_election_ms_max (self);
     config.heartbeat_ms = timeouts_heartbeat_ms (self->args->election_ms);
+    config.commit_delay_ms = COMMIT_DELAY_MS;
     config.lease_max_ms = LEASE_MS_MAX;
     config.seed = context_random (ctx);
     config.hard_state = self->hard;

@@ -72,6 +72,7 @@ raft_t *raft_new (const raft_config_t *config, int64_t now_ms, const char **ret_
     self->vote = self->vote_written = config->hard_state.vote;
     self->random = config->seed ^ (config->id * UINT64_C (0x9E3779B97F4A7C15));
     self->now_ms = now_ms;
+    self->commit_deadline_ms = INT64_MAX;
     self->waiting = raft_alloc (config->reads_max * sizeof (raft_waiting_read_t));
     tracker_init (&self->tracker, config->inflight_max, config->inflight_bytes_max);
     if (config->conf_state.voters.count)
@@ -214,6 +215,8 @@ int64_t raft_deadline_ms (const raft_t *self)
     int64_t deadline = self->heartbeat_deadline_ms;
     if (self->quorum_deadline_ms < deadline)
         deadline = self->quorum_deadline_ms;
+    if (self->commit_deadline_ms < deadline)
+        deadline = self->commit_deadline_ms;
     if (self->transferee && self->transfer_deadline_ms < deadline)
         deadline = self->transfer_deadline_ms;
     return deadline;

@@ -61,6 +61,9 @@ typedef struct {
     int64_t lease_max_ms;
     /* A write that takes that long, and an election timeout, ends a leadership. */
     int64_t disk_stall_ms;
+    /* For how long followers may not hear that something was committed, if no entry goes to them
+       that would tell them; 0: they are told at once, with a message of its own. */
+    int64_t commit_delay_ms;
     uint64_t seed; /* of the randomised timeouts: differs between nodes and starts */
     bool pre_vote;
     bool check_quorum;     /* also what leases stand on */

@@ -90,6 +90,8 @@ static bool s_send_append (raft_t *self, tracker_progress_t *peer, bool empty)
 
 void raft_replicate (raft_t *self)
 {
+    bool due = self->config.commit_delay_ms == 0 || self->now_ms >= self->commit_deadline_ms;
+    bool news = false;
     for (uint32_t i = 0; i < self->tracker.count; i++) {
         tracker_progress_t *peer = &self->tracker.peers[i];
         if (peer->id == self->config.id)
@@ -97,10 +99,19 @@ void raft_replicate (raft_t *self)
         /* Pipelining (thesis 10.2.1): as much as the window lets through. */
         while (s_send_append (self, peer, false))
             continue;
-        /* Followers shall apply what is committed now, not with the next heartbeat. */
-        if (peer->commit_sent < self->journal.committed && peer->state == TRACKER_REPLICATE)
+        /* Followers shall apply what is committed before the next heartbeat; but the next entry
+           tells them as well, and half of the messages are saved if it comes soon. */
+        if (peer->commit_sent >= self->journal.committed || peer->state != TRACKER_REPLICATE)
+            continue;
+        if (due)
             s_send_append (self, peer, true);
+        else
+            news = true;
     }
+    if (!news)
+        self->commit_deadline_ms = INT64_MAX;
+    else if (self->commit_deadline_ms == INT64_MAX)
+        self->commit_deadline_ms = self->now_ms + self->config.commit_delay_ms;
 }
 
 void raft_maybe_commit (raft_t *self)

@@ -191,8 +191,12 @@ static void compose (master_node_t *self, size_t me)
         { .behaviour = &supervisor_behaviour, .name = "services", .args = &self->supervisor },
     };
     memcpy (self->children, children, sizeof (children));
-    for (size_t i = 0; i < 5; i++)
-        self->children[i].thread = true;
+    /*  Link, ledger and election pass every command of the cluster to each other: on one thread
+        that costs no wake-up. None of them waits for a disk; what does has its own. */
+    for (size_t i = 0; i < sizeof (children) / sizeof (children[0]); i++)
+        self->children[i].thread = children[i].behaviour != &link_behaviour &&
+                                   children[i].behaviour != &ledger_behaviour &&
+                                   children[i].behaviour != &election_behaviour;
     self->node.children = self->children;
     self->node.count = sizeof (children) / sizeof (children[0]);
     self->node.dials = self->dials;

@@ -92,6 +92,36 @@ static void test_pre_vote_does_not_disturb (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  Followers hear of a commit with the next entry, or when the delay is over, not before. */
+static void test_commit_delay (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.commit_delay_ms = 20;
+    config.heartbeat_ms = 200;
+    cluster_t *cluster = cluster_new (3, 3, &config);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 1000);
+    uint64_t before = cluster_status (cluster, 1).hard.commit;
+    uint64_t sent = 0;
+    for (uint64_t i = 1; i <= 40; i++) {
+        cluster_propose (cluster, 1, i);
+        cluster_settle (cluster);
+        assert_int_equal (cluster_status (cluster, 1).hard.commit, before + i);
+        for (uint64_t id = 2; id <= 3; id++) {
+            uint64_t behind = before + i - cluster_status (cluster, id).hard.commit;
+            assert_true (behind <= 1);
+            sent += behind == 0;
+        }
+        cluster_run (cluster, i % 10 == 0 ? 21 : 1);
+        if (i % 10 == 0)
+            assert_int_equal (cluster_status (cluster, 2).hard.commit, before + i);
+    }
+    assert_true (sent < 20); /* at most one in ten had a message of its own */
+    cluster_check_logs (cluster);
+    cluster_destroy (&cluster);
+}
+
 /*  Without PreVote its term is later than the leader's: all have to meet in one again. */
 static void test_stuck_candidate (void **state)
 {
@@ -1360,6 +1390,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_first_election),
+        cmocka_unit_test (test_commit_delay),
         cmocka_unit_test (test_replication),
         cmocka_unit_test (test_batching),
         cmocka_unit_test (test_new_leader_after_crash),
