@@ -221,6 +221,8 @@ static void put_route (page_t *self, const route_t *route)
     buffer_printf (out, ". ");
     put_link (self, "Parameters", route->query);
     put_link (self, "Body", route->request);
+    if (route->flags & ROUTE_BYTES)
+        buffer_printf (out, "Body: the value's bytes. ");
     if (route->response)
         buffer_printf (out, "Answer: %d, [%s](#%s).", route->status ? route->status : 200,
                        route->response->name, route->response->name);
@@ -240,6 +242,10 @@ static void put_api (page_t *self)
         "bodies. Every master answers every operation; `/openapi.json` describes them for "
         "programs. An error's body is a [problem](#problem) "
         "(`application/problem+json`, RFC 9457).\n\n"
+        "What is read is up to date, whichever master answers; GETs take `?stale=true`: what this "
+        "master has, at once. Writes take an `Idempotency-Key`: repeated, also on another master, "
+        "they are done once; and `X-Nexus-After`, the `X-Nexus-Index` of an earlier answer, so "
+        "that a repetition that comes too late to tell is refused (409).\n\n"
         "| Operation | Role | Meaning |\n| --- | --- | --- |\n");
     for (size_t i = 0; i < routes_count; i++)
         put_route (self, &routes[i]);

@@ -39,13 +39,20 @@ static int no_start (void *state, context_t *ctx, const void *args, nexus_error_
 static void commit (election_t *self, context_t *ctx, const message_t *message)
 {
     const propose_t *propose = message->body;
-    apply_entry_t entry = {.index = ++self->index, .term = 3, .command = propose->command};
+    buffer_t bytes = {0};
+    once_t once = {propose->client, propose->sequence, propose->after, propose->command};
+    command_encode (&once_record, &once, &bytes);
+    apply_entry_t entry = {.index = ++self->index, .term = 3, .command = {bytes.data, bytes.size}};
     apply_t apply = {.entries = {&entry, 1}};
     address_t ledger = address_local ("ledger", 0);
     self->waiting[self->count] = message_retain ((message_t *)(uintptr_t)message);
     self->indices[self->count++] = self->index;
     context_send (ctx, &ledger, &apply_record, &apply);
+    buffer_free (&bytes);
 }
+
+/*  The next answer gets lost: the command is applied, and its sender is told to ask again. */
+static _Atomic bool lose_answer;
 
 static void answer (election_t *self, context_t *ctx, const apply_result_t *result)
 {
@@ -53,7 +60,10 @@ static void answer (election_t *self, context_t *ctx, const apply_result_t *resu
         if (self->indices[i] != result->index)
             continue;
         proposed_t proposed = {.index = result->index, .value = result->text};
-        if (result->code)
+        if (lose_answer) {
+            lose_answer = false;
+            context_reply_failure (ctx, self->waiting[i], NEXUS_UNAVAILABLE, "ask again");
+        } else if (result->code)
             context_reply_failure (ctx, self->waiting[i], (nexus_code_t)result->code, "%s",
                                    result->text);
         else
@@ -440,6 +450,59 @@ static void test_other_masters (void **state)
     unsetenv ("NEXUS_API_ENDPOINT");
 }
 
+static void test_kv (void **state)
+{
+    world_t *world = *state;
+    assert_int_equal (RUN (world, command_kv_put, "a/b c", "value", "--if-version", "0"), 0);
+    char first[64];
+    snprintf (first, sizeof (first), "%.60s", world->out);
+    assert_int_equal (strncmp (first, "version ", 8), 0);
+    assert_int_equal (RUN (world, command_kv_put, "a/b c", "other", "--if-version", "0"),
+                      EX_TEMPFAIL);
+    assert_non_null (strstr (world->err, "has version"));
+    assert_int_equal (RUN (world, command_kv_get, "a/b c"), 0);
+    assert_string_equal (world->out, "value");
+    assert_int_equal (RUN (world, command_kv_get, "a/b c", "--stale"), 0);
+    assert_string_equal (world->out, "value");
+    assert_int_equal (RUN (world, command_kv_put, "empty", ""), 0);
+    assert_int_equal (RUN (world, command_kv_get, "empty"), 0);
+    assert_string_equal (world->out, "");
+    assert_int_equal (RUN (world, command_kv_list, "a/"), 0);
+    assert_non_null (strstr (world->out, "a/b c"));
+    assert_null (strstr (world->out, "empty"));
+    assert_int_equal (RUN (world, command_kv_list, "--limit", "1"), 0);
+    assert_non_null (strstr (world->err, "--after 'a/b c'"));
+    assert_int_equal (RUN (world, command_kv_list, "--json", "--after", "a/b c"), 0);
+    assert_non_null (strstr (world->out, "\"key\":\"empty\""));
+    assert_int_equal (RUN (world, command_kv_delete, "empty"), 0);
+    assert_non_null (strstr (world->out, "deleted version"));
+    assert_int_equal (RUN (world, command_kv_delete, "empty"), 0);
+    assert_string_equal (world->out, "there was no such key\n");
+    assert_int_equal (RUN (world, command_kv_get, "empty"), EX_NOINPUT);
+    assert_int_equal (RUN (world, command_kv_put, "k"), EX_USAGE);
+    assert_int_equal (RUN (world, command_kv_put, "k", "v", "--file", "f"), EX_USAGE);
+    assert_int_equal (RUN (world, command_kv_put, "/k", "v"), EX_DATAERR); /* no clean path */
+}
+
+/*  The answer gets lost, the command asks again: done once, and the first result. */
+static void test_asked_again (void **state)
+{
+    world_t *world = *state;
+    lose_answer = true;
+    assert_int_equal (RUN (world, command_kv_put, "k", "v", "--if-version", "0"), 0);
+    assert_false (lose_answer);
+    lose_answer = true;
+    char *file = write_job (world, "name: mnist\ncommand: [python3, train.py]\n");
+    assert_int_equal (RUN (world, command_job_submit, file), 0);
+    assert_false (lose_answer);
+    assert_string_equal (world->out, "mnist-1\n");
+    assert_int_equal (RUN (world, command_job_list, "--json"), 0);
+    assert_null (strstr (world->out, "mnist-2"));
+    lose_answer = true;
+    assert_int_equal (RUN (world, command_worker_remove, "w1"), 0);
+    assert_false (lose_answer);
+}
+
 static void test_trust (void **state)
 {
     world_t *world = *state;
@@ -468,6 +531,8 @@ int main (void)
         TEST (metrics),
         TEST (other_masters),
         TEST (trust),
+        TEST (kv),
+        TEST (asked_again),
     };
     setenv ("ZSYS_SIGHANDLER", "false", 1);
     return cmocka_run_group_tests (tests, NULL, NULL);
