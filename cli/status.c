@@ -1,11 +1,18 @@
 /*  status - nexus status */
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/status_raft.h"
 #include "cli/table.h"
 
 #include <inttypes.h>
 
-static const option_t status_options[] = {CLIENT_OPTIONS, CLIENT_STALE, CLIENT_JSON, {0}};
+static const option_t status_options[] = {
+    {"raft", 'r', NULL, .doc = "Consensus, as each master sees it."},
+    CLIENT_OPTIONS,
+    CLIENT_STALE,
+    CLIENT_JSON,
+    {0},
+};
 
 static void print_status (const cluster_status_t *status)
 {
@@ -66,7 +73,9 @@ static int run_status (options_t *options)
     arena_init (&arena, 64 << 20, NULL, 0);
     if (options_source (options, "patience") == OPTION_DEFAULT)
         client_set_patience (client, 0); /* masters themselves wait for an election */
-    if (ask (client, options_flag (options, "stale"), &answer, &error))
+    if (options_flag (options, "raft"))
+        rc = status_raft (client, options_flag (options, "json"));
+    else if (ask (client, options_flag (options, "stale"), &answer, &error))
         rc = command_fail (&error);
     else if (options_flag (options, "json"))
         printf ("%.*s\n", (int)answer.body.size, (const char *)answer.body.data);

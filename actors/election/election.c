@@ -21,6 +21,9 @@ enum { LEASE_MS_MAX = 500 };
     next entries alone. A read through them does not wait for that: its heartbeat tells. */
 enum { COMMIT_DELAY_MS = 5 };
 
+/*  Between two looks at how the peers are, as metrics. */
+enum { MEASURE_MS = 1000 };
+
 /*  The ledger is asked where it stands this often until it answers. */
 enum { LEDGER_RETRY_MS = 100 };
 
@@ -216,6 +219,8 @@ static void s_on_log_durable (election_t *self, const log_durable_t *durable)
 {
     self->log_full = durable->full;
     self->timeouts.flush_us = durable->flush_p50_us;
+    self->flush_last_us = durable->flush_us;
+    self->flush_p99_us = durable->flush_p99_us;
     if (self->raft)
         raft_persisted (self->raft, durable->sequence);
 }
@@ -306,6 +311,8 @@ static void s_receive (void *state, context_t *ctx, const message_t *message)
         election_transfer (self, ctx, message);
     else if (message_body (message, master_change))
         election_change (self, ctx, message);
+    else if (message_body (message, raft_view_get))
+        election_view (self, ctx, message);
     else if (message->role == ROLE_LOCAL)
         s_on_local (self, ctx, message);
 }
@@ -453,6 +460,8 @@ static void s_adapt (election_t *self, context_t *ctx)
 {
     bool led = self->status.soft.role == RAFT_LEADER;
     raft_status (self->raft, &self->status);
+    if (led && self->status.soft.role != RAFT_LEADER)
+        election_measure_peers (self, ctx);
     if (self->status.soft.role != RAFT_LEADER)
         return;
     int64_t now_ms = election_now_ms (ctx), current_ms = self->status.election_timeout_ms;
@@ -466,6 +475,10 @@ static void s_adapt (election_t *self, context_t *ctx)
     if (next_ms != current_ms || heartbeat_ms != self->status.heartbeat_ms)
         raft_set_timeouts (self->raft, next_ms, heartbeat_ms);
     self->adapt_ms = now_ms + heartbeat_ms;
+    if (now_ms >= self->measure_ms) {
+        self->measure_ms = now_ms + MEASURE_MS;
+        election_measure_peers (self, ctx);
+    }
 }
 
 static void s_settle (void *state, context_t *ctx)

@@ -3,6 +3,7 @@
     election.c            the behaviour: life, messages, timers, the ready loop
     election_requests.c   those who wait: proposals, reads, transfers
     election_members.c    who takes part: keys, the configuration, its changes
+    election_view.c       how it all looks from here
     election_wire.c       messages as records
 */
 #pragma once
@@ -81,6 +82,8 @@ typedef struct {
     bool log_full;
     bool failed;
     timeouts_t timeouts;
+    uint64_t flush_last_us, flush_p99_us;
+    int64_t measure_ms;
     int64_t adapt_ms; /* leader: the timeouts are looked at again */
 
     election_proposal_t *proposals; /* as they came */
@@ -135,6 +138,12 @@ bool election_within_reach (const election_t *self, uint64_t id);
 /*  In each turn, before the core's work. */
 void election_members_check (election_t *self, context_t *ctx);
 void election_members_end (election_t *self, context_t *ctx);
+
+/*  election_view.c */
+/*  Answers a raft_view_get. */
+void election_view (election_t *self, context_t *ctx, const message_t *message);
+/*  How the peers are, as metrics; for once a heartbeat. */
+void election_measure_peers (election_t *self, context_t *ctx);
 
 /*  election_requests.c */
 void election_propose (election_t *self, context_t *ctx, const message_t *message);

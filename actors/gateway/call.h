@@ -24,11 +24,12 @@ struct call {
     const http_request_t *request;
     const route_t *route;
     route_arguments_t arguments;
-    void *query;                /* a value of route->query */
-    bool stale;                 /* ?stale=true */
-    void *body;                 /* a value of route->request */
-    const cluster_view_t *view; /* ROUTE_VIEW: the soft state; NULL: not to be had */
-    const char *value;          /* in a continuation of call_propose: what the command yielded */
+    void *query;                         /* a value of route->query */
+    bool stale;                          /* ?stale=true */
+    void *body;                          /* a value of route->request */
+    const cluster_view_t *view;          /* ROUTE_VIEW: the soft state; NULL: not to be had */
+    const struct gateway_gather *gather; /* in a continuation: what was gathered */
+    const char *value; /* in a continuation of call_propose: what the command yielded */
     tables_txn_t *txn;
     arena_t arena;
     record_pair_t headers[CALL_HEADERS_MAX];

@@ -274,9 +274,11 @@ static void resume (gateway_t *self, context_t *ctx, size_t at, const message_t 
     call_t call;
     if (call_begin (&call, self, ctx, pending.request)) {
         call.value = pending.value;
+        call.gather = pending.gather;
         pending.next (&call, reply);
     }
     call_end (&call);
+    gateway_gather_destroy (&pending.gather);
     message_release (&pending.request);
 }
 
@@ -361,12 +363,28 @@ static void receive_confirmed (gateway_t *self, context_t *ctx, const message_t 
     }
 }
 
+/*  True if somebody gathers it. */
+static bool receive_gathered (gateway_t *self, context_t *ctx, const message_t *reply)
+{
+    for (size_t i = 0; i < self->pending_count; i++) {
+        gateway_gather_t *gather = self->pending[i].gather;
+        if (!gather || !gateway_gather_take (gather, reply))
+            continue;
+        if (gateway_gather_complete (gather))
+            resume (self, ctx, i, NULL);
+        return true;
+    }
+    return false;
+}
+
 static void receive_reply (gateway_t *self, context_t *ctx, const message_t *reply)
 {
     if (self->barrier && reply->correlation == self->barrier) {
         receive_confirmed (self, ctx, reply);
         return;
     }
+    if (receive_gathered (self, ctx, reply))
+        return;
     for (size_t i = 0; i < self->pending_count; i++)
         if (self->pending[i].correlation == reply->correlation) {
             if (self->pending[i].wait == GATEWAY_PROPOSED)
@@ -464,6 +482,19 @@ static void gateway_receive (void *state, context_t *ctx, const message_t *messa
         receive_applied (self, ctx, changed->index);
 }
 
+static void measure_ledger (gateway_t *self, context_t *ctx)
+{
+    size_t used, limit;
+    metrics_t *metrics = context_metrics (ctx);
+    tables_usage (self->args->tables, &used, &limit);
+    metric_set (metrics_gauge (metrics, "nexus_ledger_used_bytes",
+                               "Bytes of the ledger's map that are in use.", NULL),
+                (double)used);
+    metric_set (
+        metrics_gauge (metrics, "nexus_ledger_limit_bytes", "Size of the ledger's map.", NULL),
+        (double)limit);
+}
+
 /*  Subscriptions are renewed every time: the other actors may have been restarted. */
 static void tick (gateway_t *self, context_t *ctx)
 {
@@ -475,6 +506,7 @@ static void tick (gateway_t *self, context_t *ctx)
     context_send (ctx, &to, &ledger_subscribe_record, &ledger);
     read_masters (self);
     probe_masters (self, ctx);
+    measure_ledger (self, ctx);
     context_after (ctx, MS_TO_NS (GATEWAY_TICK_MS), TIMER_TICK);
 }
 
@@ -508,6 +540,7 @@ static void gateway_stop (void *state, context_t *ctx)
     for (size_t i = 0; i < self->pending_count; i++) {
         context_reply_failure (ctx, self->pending[i].request, NEXUS_UNAVAILABLE,
                                "this master is shutting down: ask another one");
+        gateway_gather_destroy (&self->pending[i].gather);
         message_release (&self->pending[i].request);
     }
     self->pending_count = 0;

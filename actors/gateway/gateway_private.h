@@ -12,7 +12,7 @@ enum {
     GATEWAY_PROPOSE_MS = 10000,
     GATEWAY_LOOK_MS = 20,    /* how often it looks meanwhile */
     GATEWAY_APPLY_MS = 2000, /* how long an answer waits for this master's own ledger */
-    GATEWAY_READ_MS = 3000, /* how long a read waits for a majority's word */
+    GATEWAY_READ_MS = 3000,  /* how long a read waits for a majority's word */
     GATEWAY_VIEW_MS = 1000
 };
 
@@ -25,17 +25,22 @@ typedef struct {
     uint64_t probe;   /* correlation of the probe that is out */
 } gateway_master_t;
 
+/*  Answers of several actors that one request waits for. */
+typedef struct gateway_gather gateway_gather_t;
+
 /*  What a request waits for. */
 typedef enum {
-    GATEWAY_REPLY,    /* the reply to correlation */
-    GATEWAY_PROPOSED, /* the election's, to correlation, then */
-    GATEWAY_APPLIED,  /* that the ledger reaches index */
-    GATEWAY_BARRIER,  /* the next read barrier */
-    GATEWAY_CONFIRMED /* the read barrier that is under way */
+    GATEWAY_REPLY,     /* the reply to correlation */
+    GATEWAY_PROPOSED,  /* the election's, to correlation, then */
+    GATEWAY_APPLIED,   /* that the ledger reaches index */
+    GATEWAY_BARRIER,   /* the next read barrier */
+    GATEWAY_CONFIRMED, /* the read barrier that is under way */
+    GATEWAY_GATHERED   /* all that is gathered */
 } gateway_wait_t;
 
 typedef struct {
     gateway_wait_t wait;
+    gateway_gather_t *gather;
     uint64_t correlation;
     uint64_t index;
     uint64_t timer;
@@ -60,6 +65,12 @@ struct gateway {
 const char *gateway_leader (const gateway_t *gateway);
 /*  Has this master been heard of lately? This one always. */
 bool gateway_reachable (const gateway_t *gateway, context_t *ctx, const gateway_master_t *master);
+
+void gateway_gather_destroy (gateway_gather_t **self_p);
+/*  False if it is no answer that this one waits for. */
+bool gateway_gather_take (gateway_gather_t *gather, const message_t *reply);
+/*  All have answered. */
+bool gateway_gather_complete (const gateway_gather_t *gather);
 
 /*  Keeps the call's request until its answer comes; false (and the call is answered: 503)
     when too many wait. */

@@ -9,6 +9,7 @@
 #include "actors/gateway/call.h"
 
 void handle_cluster_status (call_t *call);
+void handle_raft (call_t *call);
 void handle_livez (call_t *call);
 void handle_readyz (call_t *call);
 void handle_metrics (call_t *call);

@@ -19,6 +19,12 @@ RECORD_DEFINE (worker_counts, 0, 0, "Workers by state.", WORKER_COUNTS)
 #define RECORD_SELF job_counts_t
 RECORD_DEFINE (job_counts, 0, 0, "Jobs by phase.", JOB_COUNTS)
 #undef RECORD_SELF
+#define RECORD_SELF raft_master_t
+RECORD_DEFINE (raft_master, 0, 0, "Consensus, as one master sees it.", RAFT_MASTER)
+#undef RECORD_SELF
+#define RECORD_SELF raft_overview_t
+RECORD_DEFINE (raft_overview, 0, 0, "Consensus, as all masters see it.", RAFT_OVERVIEW)
+#undef RECORD_SELF
 #define RECORD_SELF cluster_status_t
 RECORD_DEFINE (cluster_status, 0, 0, "The cluster at a glance.", CLUSTER_STATUS)
 #undef RECORD_SELF

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "actors/protocol/cluster.h"
+#include "actors/protocol/consensus.h"
 
 /* clang-format off */
 
@@ -73,6 +74,18 @@ RECORD_DECLARE (job_counts, JOB_COUNTS)
     F (RECORD, workers, worker_counts, .doc = "How many workers.") \
     F (RECORD, jobs, job_counts, .doc = "How many jobs.")
 RECORD_DECLARE (cluster_status, CLUSTER_STATUS)
+
+#define RAFT_MASTER(F) \
+    F (STRING, name, _, .max = 63, .doc = "Name.") \
+    F (KEY, key, _, .doc = "Its key.") \
+    F (STRING, leader, _, .max = 63, .doc = "Who leads, as it sees it; empty: nobody.") \
+    F (BOOL, answered, _, .doc = "It said how it sees the group; if not, view is empty.") \
+    F (RECORD, view, raft_view, .doc = "What it said.")
+RECORD_DECLARE (raft_master, RAFT_MASTER)
+#define RAFT_OVERVIEW(F) \
+    F (STRING, answered_by, _, .max = 63, .doc = "Name of the master that asked them all.") \
+    F (RECORDS, masters, raft_master, .max = 64, .doc = "All masters.")
+RECORD_DECLARE (raft_overview, RAFT_OVERVIEW)
 
 /*  ---- jobs -------------------------------------------------------------------- */
 

@@ -41,6 +41,8 @@ static const catalog_entry_t entries[] = {
     { &consensus_record, MASTER },
     { &leadership_transfer_record, MASTER },
     { &master_change_record, MASTER },
+    { &raft_view_get_record, MASTER },
+    { &raft_view_record, MASTER },
     { &snapshot_read_record, MASTER },
     { &snapshot_chunk_record, MASTER },
 };

@@ -70,4 +70,68 @@ RECORD_DECLARE (master_op, MASTER_OP)
     F (BOOL, stay, _, .doc = "Stay in the joint configuration until it is left on demand.")
 RECORD_DECLARE (master_change, MASTER_CHANGE)
 
+/*  To "election" on any master, as a request: how it sees the group. The reply is a raft_view. */
+#define RAFT_VIEW_GET(F) \
+    F (BOOL, peers, _, .def = "true", .doc = "And, of the leader, how it sees the others.")
+RECORD_DECLARE (raft_view_get, RAFT_VIEW_GET)
+
+#define RAFT_VIEW_ROLES(E) \
+    E (RAFT_VIEW_FOLLOWER, "follower") \
+    E (RAFT_VIEW_PRE_CANDIDATE, "pre-candidate") \
+    E (RAFT_VIEW_CANDIDATE, "candidate") \
+    E (RAFT_VIEW_LEADER, "leader")
+RECORD_ENUM (raft_view_role, RAFT_VIEW_ROLES)
+#define RAFT_VIEW_STATES(E) \
+    E (RAFT_VIEW_PROBE, "probe") /* one message at a time: it isn't known where its log ends */ \
+    E (RAFT_VIEW_REPLICATE, "replicate") \
+    E (RAFT_VIEW_SNAPSHOT, "snapshot") /* it needs what is compacted: it gets a copy */
+RECORD_ENUM (raft_view_state, RAFT_VIEW_STATES)
+
+#define RAFT_PEER_VIEW(F) \
+    F (KEY, key, _, .doc = "Which master.") \
+    F (STRING, name, _, .flags = RECORD_COLUMN, .max = 63, .doc = "Its name, if the answer comes from the API.") \
+    F (ENUM, state, raft_view_state, .flags = RECORD_COLUMN, .doc = "How it is supplied: probe, replicate, snapshot.") \
+    F (BOOL, active, _, .flags = RECORD_COLUMN, .doc = "Heard of within the last election timeout or two.") \
+    F (BOOL, learner, _, .doc = "Gets everything, decides nothing.") \
+    F (UINT, match, _, .flags = RECORD_COLUMN, .doc = "On its disk up to here.") \
+    F (UINT, lag, _, .flags = RECORD_COLUMN, .doc = "Entries that it lacks.") \
+    F (UINT, next, _, .doc = "The next entry to send.") \
+    F (UINT, in_flight, _, .flags = RECORD_COLUMN, .doc = "Messages that it has not answered.") \
+    F (UINT, in_flight_bytes, _, .unit = "bytes", .doc = "Entries in them.") \
+    F (UINT, round_trip_us, _, .unit = "us", .flags = RECORD_COLUMN, .doc = "Of the last 256 measured heartbeats: p50. 0: not measured.") \
+    F (UINT, round_trip_p99_us, _, .unit = "us", .flags = RECORD_COLUMN, .doc = "p99.") \
+    F (INT, heard_ms_ago, _, .unit = "ms", .flags = RECORD_COLUMN, .doc = "Since its last answer to a heartbeat; -1: never.")
+RECORD_DECLARE (raft_peer_view, RAFT_PEER_VIEW)
+
+#define RAFT_VIEW(F) \
+    F (ENUM, role, raft_view_role, .doc = "follower, pre-candidate, candidate, leader.") \
+    F (UINT, term, _, .doc = "Its term.") \
+    F (KEY, leader, _, .doc = "Who leads, as far as it knows; zero: nobody.") \
+    F (BOOL, voter, _, .doc = "It takes part in decisions.") \
+    F (UINT, first, _, .doc = "First entry of its log.") \
+    F (UINT, last, _, .doc = "Last entry of its log.") \
+    F (UINT, durable, _, .doc = "On disk up to here.") \
+    F (UINT, commit, _, .doc = "Committed up to here, as far as it knows.") \
+    F (UINT, applied, _, .doc = "Applied up to here.") \
+    F (UINT, snapshot, _, .doc = "What its durable copy of the ledger covers.") \
+    F (UINT, uncommitted_bytes, _, .unit = "bytes", .doc = "Proposals that wait for a majority's disks.") \
+    F (UINT, waiting, _, .doc = "Proposals and reads of others that wait here.") \
+    F (UINT, election_timeout_ms, _, .unit = "ms", .doc = "Silence after which it campaigns, up to twice that.") \
+    F (UINT, heartbeat_ms, _, .unit = "ms", .doc = "Leader: between its heartbeats.") \
+    F (UINT, flush_last_us, _, .unit = "us", .doc = "Its disk's last flush.") \
+    F (UINT, flush_p50_us, _, .unit = "us", .doc = "p50 of the last 256.") \
+    F (UINT, flush_p99_us, _, .unit = "us", .doc = "p99 of them.") \
+    F (UINT, log_used_bytes, _, .unit = "bytes", .doc = "Of the log's map.") \
+    F (UINT, log_limit_bytes, _, .unit = "bytes", .doc = "At 80 % of it, proposals are refused.") \
+    F (UINT, ledger_used_bytes, _, .unit = "bytes", .doc = "Of the ledger's map.") \
+    F (UINT, ledger_limit_bytes, _, .unit = "bytes", .doc = "And its size.") \
+    F (UINT, incarnation, _, .doc = "Of its log, drawn when that was made.") \
+    F (STRING, refused, _, .max = 200, .doc = "Why the others refuse it, and what to do; empty: they don't.") \
+    F (UINT, refusals, _, .doc = "Messages of other masters that it dropped because their log is not the one that is known.") \
+    F (UINT, elections, _, .doc = "Its campaigns since its start.") \
+    F (UINT, anomalies, _, .doc = "Messages that made no sense.") \
+    F (UINT, disk_stalls, _, .doc = "Leaderships given up because its disk hung.") \
+    F (RECORDS, peers, raft_peer_view, .max = 96, .doc = "Leader: the others.")
+RECORD_DECLARE (raft_view, RAFT_VIEW)
+
 /* clang-format on */

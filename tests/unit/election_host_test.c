@@ -35,6 +35,50 @@ static void test_single (void **state)
     election_nodes_destroy (&nodes);
 }
 
+static const raft_view_t *s_view (election_node_t *node, message_t **ret_reply)
+{
+    nexus_error_t error = {0};
+    *ret_reply = election_node_call (node, "election", &raft_view_get_record,
+                                     &(raft_view_get_t){.peers = true}, &error);
+    if (!*ret_reply)
+        fail_msg ("raft view: %s", error.text);
+    assert_non_null (message_body (*ret_reply, raft_view));
+    return message_body (*ret_reply, raft_view);
+}
+
+/*  The leader knows how far its peers are and how long their answers take; both agree. */
+static void test_view (void **state)
+{
+    (void)state;
+    election_nodes_t *nodes = election_nodes_new (3);
+    uint64_t index = 0;
+    for (unsigned i = 0; i < 20; i++)
+        index = election_nodes_propose (nodes, 0, 200);
+    usleep (300000);
+    int leader = election_nodes_leader (nodes);
+    assert_true (leader >= 0);
+    for (int i = 0; i < 3; i++) {
+        message_t *reply;
+        const raft_view_t *view = s_view (&nodes->nodes[i], &reply);
+        assert_int_equal (view->role, i == leader ? RAFT_VIEW_LEADER : RAFT_VIEW_FOLLOWER);
+        assert_memory_equal (&view->leader, &nodes->keys[leader], sizeof (record_key_t));
+        assert_true (view->voter && view->commit >= index && view->durable >= index);
+        assert_true (view->flush_p99_us > 0 && view->log_limit_bytes > 0);
+        assert_in_range (view->election_timeout_ms, 150, 10000);
+        assert_int_equal (view->peers.count, i == leader ? 2 : 0);
+        for (size_t j = 0; j < view->peers.count; j++) {
+            const raft_peer_view_t *peer = &view->peers.items[j];
+            assert_int_equal (peer->state, RAFT_VIEW_REPLICATE);
+            assert_true (peer->active && peer->match >= index);
+            assert_int_equal (peer->lag, view->last - peer->match);
+            assert_true (peer->round_trip_us > 0 && peer->round_trip_p99_us >= peer->round_trip_us);
+            assert_in_range (peer->heard_ms_ago, 0, 5000);
+        }
+        message_release (&reply);
+    }
+    election_nodes_destroy (&nodes);
+}
+
 /*  Any of three takes proposals and reads; one may go and come back. */
 static void test_three (void **state)
 {
@@ -65,6 +109,7 @@ int main (void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_single),
         cmocka_unit_test (test_three),
+        cmocka_unit_test (test_view),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

@@ -663,6 +663,56 @@ static void test_metrics_page (void **state)
     free (page);
 }
 
+/*  All masters are asked; one that doesn't answer is shown as such, and nobody waits twice. */
+static void test_raft (void **state)
+{
+    world_t *world = *state;
+    uint64_t asked = ask (world, "GET", "/api/v1/raft", NULL);
+    raft_peer_view_t peers[] = {{.key = KEY (1), .match = 7, .lag = 2, .heard_ms_ago = 3}};
+    raft_view_t view = {.role = RAFT_VIEW_LEADER,
+                        .term = 4,
+                        .leader = KEY (2),
+                        .last = 9,
+                        .refused = "",
+                        .peers = {peers, 1}};
+    for (int i = 0; i < 3; i++) {
+        const raft_view_get_t *get = harness_expect (world->harness, raft_view_get);
+        assert_true (get && get->peers);
+        const message_t *request = harness_message (world->harness);
+        bool local = record_key_is_zero (&request->to.node);
+        assert_true (local == (i == 0));
+        assert_null (harness_expect_reply (world->harness, asked, http_response));
+        if (i == 2)
+            harness_reply_failure (world->harness, request, NEXUS_DEADLINE, "no answer");
+        else
+            harness_reply (world->harness, request, &raft_view_record, &view);
+    }
+    assert_int_equal (answer (world, asked)->status, 200);
+    const json_t *list = json_object_get (world->json, "masters");
+    assert_int_equal (json_array_size (list), 3);
+    const json_t *second = json_array_get (list, 1), *third = json_array_get (list, 2);
+    const json_t *shown = json_object_get (second, "view");
+    assert_string_equal (text (second, "leader"), "m2");
+    assert_string_equal (text (shown, "role"), "leader");
+    assert_int_equal (number (shown, "last"), 9);
+    const json_t *peer = json_array_get (json_object_get (shown, "peers"), 0);
+    assert_string_equal (text (peer, "name"), "m1");
+    assert_int_equal (number (peer, "lag"), 2);
+    assert_true (json_is_true (json_object_get (second, "answered")));
+    assert_true (json_is_false (json_object_get (third, "answered")));
+    assert_true (harness_quiet (world->harness));
+}
+
+/*  Requests that wait when the gateway ends are answered, and nothing is left behind. */
+static void test_raft_unanswered (void **state)
+{
+    world_t *world = *state;
+    uint64_t asked = ask (world, "GET", "/api/v1/raft", NULL);
+    assert_non_null (harness_expect (world->harness, raft_view_get));
+    harness_stop (world->harness);
+    assert_int_not_equal (asked, 0);
+}
+
 static void test_strangers_are_ignored (void **state)
 {
     world_t *world = *state;
@@ -894,6 +944,8 @@ int main (void)
         TEST (health),
         TEST (refusals),
         TEST (status),
+        TEST (raft),
+        TEST (raft_unanswered),
         TEST (submit),
         TEST (submit_on_a_lagging_master),
         TEST (submit_faults),
