@@ -107,6 +107,8 @@ typedef struct {
 int tables_copy (tables_t *self, const char *file, nexus_error_t *error);
 /*  Reads all of a copy: is it what its trailer says? NEXUS_NOT_FOUND if there is no such file. */
 int tables_copy_check (const char *file, tables_copy_t *ret_copy, nexus_error_t *error);
+/*  What its trailer says; what is before that isn't read. */
+int tables_copy_peek (const char *file, tables_copy_t *ret_copy, nexus_error_t *error);
 
 /*  A cache becomes what the copy holds: readers in progress finish with what they see, those that
     begin afterwards see the copy. For the thread that writes, outside a transaction. The

@@ -120,11 +120,10 @@ int tables_copy (tables_t *self, const char *file, nexus_error_t *error)
 
 /*  ---- reading ---------------------------------------------------------------------- */
 
-/*  Checks all of it; writes what is before the trailer to `to`, unless that is -1. */
-static int check (int fd, int to, const char *file, tables_copy_t *ret_copy, nexus_error_t *error)
+/*  What the file says of itself. */
+static int read_trailer (int fd, const char *file, uint8_t trailer[TRAILER], nexus_error_t *error)
 {
     struct stat status;
-    uint8_t trailer[TRAILER], hash[32];
     if (fstat (fd, &status) != 0)
         return file_error (file, "look at it", errno, error);
     if (status.st_size <= TRAILER ||
@@ -136,16 +135,41 @@ static int check (int fd, int to, const char *file, tables_copy_t *ret_copy, nex
                                 "%.300s: the copy has version %llu, which this program does not "
                                 "know: use a newer one",
                                 file, (unsigned long long)get_u64 (trailer + 8));
-    uint64_t size = get_u64 (trailer + 16);
-    if (size != (uint64_t)status.st_size)
+    if (get_u64 (trailer + 16) != (uint64_t)status.st_size)
         return fail_copy (file, "it has another size than it should", error);
-    if (hash_file (fd, to, file, size - TRAILER, trailer, hash, error) != 0)
+    return 0;
+}
+
+static void take_trailer (const uint8_t *trailer, tables_copy_t *ret_copy)
+{
+    ret_copy->size = get_u64 (trailer + 16);
+    memcpy (ret_copy->hash, trailer + HASHED, sizeof ret_copy->hash);
+}
+
+/*  Checks all of it; writes what is before the trailer to `to`, unless that is -1. */
+static int check (int fd, int to, const char *file, tables_copy_t *ret_copy, nexus_error_t *error)
+{
+    uint8_t trailer[TRAILER], hash[32];
+    if (read_trailer (fd, file, trailer, error) != 0 ||
+        hash_file (fd, to, file, get_u64 (trailer + 16) - TRAILER, trailer, hash, error) != 0)
         return -1;
     if (memcmp (hash, trailer + HASHED, sizeof hash) != 0)
         return fail_copy (file, "its checksum is wrong", error);
-    ret_copy->size = size;
-    memcpy (ret_copy->hash, hash, sizeof hash);
+    take_trailer (trailer, ret_copy);
     return 0;
+}
+
+int tables_copy_peek (const char *file, tables_copy_t *ret_copy, nexus_error_t *error)
+{
+    uint8_t trailer[TRAILER];
+    int fd = open (file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return file_error (file, "open it", errno, error);
+    int rc = read_trailer (fd, file, trailer, error);
+    close (fd);
+    if (rc == 0)
+        take_trailer (trailer, ret_copy);
+    return rc;
 }
 
 int tables_copy_check (const char *file, tables_copy_t *ret_copy, nexus_error_t *error)

@@ -149,6 +149,7 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
         context_fail (ctx, &error);
         return;
     }
+    raft_set_snapshot (self->raft, self->copy_index, self->copy_term);
     /* Alone, there is nobody to wait for. */
     if (config.conf_state.voters.count == 1)
         raft_campaign (self->raft);
@@ -283,6 +284,8 @@ static void s_on_local (election_t *self, context_t *ctx, const message_t *messa
         s_on_applied (self, ctx, message->body);
     else if (message_body (message, log_durable))
         s_on_log_durable (self, message->body);
+    else if (message_body (message, snapshot_stored))
+        election_stored (self, ctx, message->body);
     else if (message_body (message, leadership_subscribe))
         s_subscribe (self, ctx, message);
     else if (message_body (message, read_barrier))
@@ -414,6 +417,8 @@ static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *r
         s_apply (self, ctx, ready);
     if (ready->reads_count)
         election_reads_answered (self, ctx, ready->reads, ready->reads_count);
+    if (ready->offer.index)
+        election_offer (self, ctx, &ready->offer);
 }
 
 static void s_tell (election_t *self, context_t *ctx)

@@ -4,11 +4,13 @@
     election_requests.c   those who wait: proposals, reads, transfers
     election_members.c    who takes part: keys, the configuration, its changes
     election_view.c       how it all looks from here
+    election_snapshot.c   copies of the ledger: offered, stored, restored
     election_wire.c       messages as records
 */
 #pragma once
 
 #include "actors/election/election.h"
+#include "actors/protocol/snapshot.h"
 #include "actors/election/raft.h"
 #include "actors/election/timeouts.h"
 
@@ -80,6 +82,7 @@ typedef struct {
     uint64_t timer;       /* 0: none */
     int64_t timer_ms;
     bool log_full;
+    uint64_t copy_index, copy_term; /* of this master's durable copy of the ledger; 0: none */
     bool failed;
     timeouts_t timeouts;
     uint64_t flush_last_us, flush_p99_us;
@@ -144,6 +147,9 @@ void election_members_end (election_t *self, context_t *ctx);
 void election_view (election_t *self, context_t *ctx, const message_t *message);
 /*  How the peers are, as metrics; for once a heartbeat. */
 void election_measure_peers (election_t *self, context_t *ctx);
+/*  election_snapshot.c */
+void election_offer (election_t *self, context_t *ctx, const raft_offer_t *offer);
+void election_stored (election_t *self, context_t *ctx, const snapshot_stored_t *stored);
 
 /*  election_requests.c */
 void election_propose (election_t *self, context_t *ctx, const message_t *message);
@@ -169,6 +175,8 @@ void election_committed (election_t *self, context_t *ctx, const raft_entry_t *e
                          size_t count);
 /*  The ledger has applied them: proposals are answered up to done, reads up to index. */
 void election_applied (election_t *self, context_t *ctx, const applied_t *applied);
+/*  The ledger becomes a copy: nobody can tell what became of proposals up to its index. */
+void election_restored (election_t *self, context_t *ctx, uint64_t index);
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,
                               size_t count);
 /*  Before and after the core's work of a turn: new reads are asked, and those again whose answer

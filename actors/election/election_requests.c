@@ -321,6 +321,20 @@ void election_committed (election_t *self, context_t *ctx, const raft_entry_t *e
     self->proposals_count = kept;
 }
 
+void election_restored (election_t *self, context_t *ctx, uint64_t index)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < self->proposals_count; i++) {
+        election_proposal_t *proposal = &self->proposals[i];
+        if (proposal->index > index)
+            self->proposals[kept++] = *proposal;
+        else if (!proposal->asker.client ||
+                 !s_add_relay (self, ctx, proposal->request, proposal->asker))
+            s_refuse (ctx, &proposal->request, NEXUS_DEADLINE, s_unknown);
+    }
+    self->proposals_count = kept;
+}
+
 const apply_result_t *election_result (const applied_t *applied, uint64_t index)
 {
     size_t low = 0, high = applied->results.count;

@@ -3,6 +3,7 @@
 
 #include "actors/ledger/apply.h"
 #include "actors/ledger/reads.h"
+#include "actors/protocol/snapshot.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 enum { SUBSCRIBERS_MAX = 16 };
 
 typedef struct {
+    const ledger_args_t *args;
     tables_t *tables;
     requests_t *requests;
     uint64_t applied; /* readers see less of it until the transaction is committed */
@@ -23,18 +25,26 @@ typedef struct {
     metric_t *applied_metric, *refused_metric;
 } ledger_t;
 
-static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+/*  Where the tables stand, and what of them is kept in memory. */
+static int load (ledger_t *self, context_t *ctx, nexus_error_t *error)
 {
-    ledger_t *self = state;
-    self->tables = ((const ledger_args_t *)args)->tables;
     tables_txn_t *txn = tables_begin (self->tables, false, error);
     if (!txn)
         return -1;
     self->applied = self->visible = ledger_number (txn, LEDGER_APPLIED);
+    requests_destroy (&self->requests);
     self->requests = requests_new (context_random (ctx));
     int rc = requests_load (self->requests, txn, error);
     tables_abort (&txn);
-    if (rc) {
+    return rc;
+}
+
+static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
+{
+    ledger_t *self = state;
+    self->args = args;
+    self->tables = self->args->tables;
+    if (load (self, ctx, error)) {
         requests_destroy (&self->requests);
         return -1;
     }
@@ -68,26 +78,16 @@ static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
     context_send (ctx, &message->from, &ledger_changed_record, &changed);
 }
 
-static void receive (void *state, context_t *ctx, const message_t *message)
+/*  Takes over the reference. */
+static void take (ledger_t *self, const message_t *message)
 {
-    ledger_t *self = state;
-    if (message_body (message, kv_get))
-        ledger_reads_take (&self->reads, ctx, message);
-    else if (message->role != ROLE_LOCAL)
-        return;
-    else if (message->flags & MESSAGE_REPLY)
-        ledger_reads_confirmed (&self->reads, ctx, self->tables, message);
-    else if (message_body (message, ledger_subscribe))
-        subscribe (self, ctx, message);
-    else if (message_body (message, apply)) {
-        if (self->waiting_count == self->waiting_room) {
-            self->waiting_room = self->waiting_room ? self->waiting_room * 2 : 16;
-            self->waiting = realloc (self->waiting, self->waiting_room * sizeof (*self->waiting));
-            if (!self->waiting)
-                abort ();
-        }
-        self->waiting[self->waiting_count++] = message_retain ((message_t *)message);
+    if (self->waiting_count == self->waiting_room) {
+        self->waiting_room = self->waiting_room ? self->waiting_room * 2 : 16;
+        self->waiting = realloc (self->waiting, self->waiting_room * sizeof (*self->waiting));
+        if (!self->waiting)
+            abort ();
     }
+    self->waiting[self->waiting_count++] = message;
 }
 
 static void put_position (tables_txn_t *txn, const char *name, uint64_t number, bool *fatal,
@@ -180,8 +180,8 @@ static void apply_waiting (ledger_t *self, context_t *ctx)
         if (fatal && txn)
             tables_abort (&txn);
         else if (!fatal) {
-            /*  What was done is certain, whenever this node's own copy of it is: those who asked for
-                it needn't wait for the commit. */
+            /*  What was done is certain, whenever this node's own copy of it is: those who asked
+               for it needn't wait for the commit. */
             done.index = self->visible;
             done.done = self->applied;
             done.results.count = count;
@@ -208,6 +208,54 @@ static void apply_waiting (ledger_t *self, context_t *ctx)
     arena_reset (&arena);
     if (fatal)
         context_fail (ctx, &error); /* a ledger that can't be written ends the node */
+}
+
+static int become_copy (ledger_t *self, context_t *ctx, uint64_t index, nexus_error_t *error)
+{
+    if (!self->args->restore)
+        return nexus_error_set (error, NEXUS_INVALID, "ledger: there are no copies here");
+    if (self->args->restore (self->args->restore_context, error) || load (self, ctx, error))
+        return -1;
+    if (self->applied >= index)
+        return 0;
+    return nexus_error_set (error, NEXUS_CORRUPT,
+                            "ledger: the copy covers %llu, but the log begins behind %llu",
+                            (unsigned long long)self->applied, (unsigned long long)index);
+}
+
+/*  Everything is another one: who subscribed looks at all of it again. */
+static void restore (ledger_t *self, context_t *ctx, const message_t *message)
+{
+    const ledger_restore_t *wanted = message->body;
+    nexus_error_t error = {NEXUS_OK, ""};
+    if (self->waiting_count)
+        apply_waiting (self, ctx);
+    if (self->applied < wanted->index && become_copy (self, ctx, wanted->index, &error)) {
+        context_fail (ctx, &error);
+        return;
+    }
+    self->changed = ~UINT64_C (0) >> 1;
+    /* The answer is that to an apply without entries. */
+    take (self, message_new (&apply_record, &(apply_t){.entries = {NULL, 0}}, NULL,
+                             context_self (ctx), &message->from));
+    apply_waiting (self, ctx);
+}
+
+static void receive (void *state, context_t *ctx, const message_t *message)
+{
+    ledger_t *self = state;
+    if (message_body (message, kv_get))
+        ledger_reads_take (&self->reads, ctx, message);
+    else if (message->role != ROLE_LOCAL)
+        return;
+    else if (message->flags & MESSAGE_REPLY)
+        ledger_reads_confirmed (&self->reads, ctx, self->tables, message);
+    else if (message_body (message, ledger_subscribe))
+        subscribe (self, ctx, message);
+    else if (message_body (message, ledger_restore))
+        restore (self, ctx, message);
+    else if (message_body (message, apply))
+        take (self, message_retain ((message_t *)message));
 }
 
 static void settle (void *state, context_t *ctx)

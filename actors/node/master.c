@@ -9,6 +9,7 @@
 #include "actors/protocol/catalog.h"
 #include "actors/registry/registry.h"
 #include "actors/scheduler/scheduler.h"
+#include "actors/snapshots/snapshot_files.h"
 #include "runtime/supervisor.h"
 #include "storage/raft_log_actor.h"
 #include "transport/zap.h"
@@ -31,6 +32,7 @@ struct master_node {
     cluster_root_t root;
     raft_log_t *raft_log;
     tables_t *tables;
+    snapshot_files_t *copies;
     keyring_t *keyring;
     runtime_t *runtime;
     zactor_t *host;
@@ -43,6 +45,7 @@ struct master_node {
     link_config_t link;
     ledger_args_t ledger;
     election_args_t election;
+    snapshots_args_t snapshots;
     registry_args_t registry;
     scheduler_args_t scheduler;
     gateway_args_t gateway;
@@ -50,7 +53,7 @@ struct master_node {
     const char *api_names[2]; /* what others call us, for the certificate; NULL-terminated */
     child_t services[4];
     supervisor_spec_t supervisor;
-    child_t children[6];
+    child_t children[7];
     node_args_t node;
 };
 
@@ -101,7 +104,9 @@ static int open_files (master_node_t *self, log_t *log, nexus_error_t *error)
                        "begins from its last copy, and the Raft log tells the rest");
     else if (origin == TABLES_EMPTY)
         log_info (log, "the ledger begins empty: the Raft log tells all of it");
-    return 0;
+    self->copies = snapshot_files_new (path_in (self, "ledger"), self->tables, self->raft_log,
+                                       error);
+    return self->copies ? snapshot_files_recover (self->copies, log, error) : -1;
 }
 
 static void know_masters (master_node_t *self)
@@ -150,7 +155,13 @@ static void compose (master_node_t *self, size_t me)
                                   .endpoints = &config->bind, .endpoint_count = 1,
                                   .domain = DOMAIN, .keyring = self->keyring,
                                   .catalog = &protocol_catalog };
-    self->ledger = (ledger_args_t){ .tables = self->tables };
+    self->ledger = (ledger_args_t){ .tables = self->tables,
+                                    .restore = snapshot_files_restore,
+                                    .restore_context = self->copies };
+    self->snapshots = (snapshots_args_t){ .store = snapshot_files_store (self->copies),
+                                          .entries = config->snapshot_entries,
+                                          .log_bytes = config->snapshot_log_mib << 20,
+                                          .bytes_per_second = config->snapshot_mib_per_second << 20 };
     self->election = (election_args_t){ .masters = self->keys, .records = self->masters,
                                         .masters_count = config->masters.count,
                                         .election_ms = election_ms (config),
@@ -188,6 +199,7 @@ static void compose (master_node_t *self, size_t me)
         { .behaviour = &raft_log_actor, .name = "raft_log", .args = self->raft_log },
         { .behaviour = &ledger_behaviour, .name = "ledger", .args = &self->ledger },
         { .behaviour = &election_behaviour, .name = "election", .args = &self->election },
+        { .behaviour = &snapshots_behaviour, .name = "snapshots", .args = &self->snapshots },
         { .behaviour = &supervisor_behaviour, .name = "services", .args = &self->supervisor },
     };
     memcpy (self->children, children, sizeof (children));
@@ -260,6 +272,7 @@ void master_node_destroy (master_node_t **self_p)
     runtime_destroy (&self->runtime);
     if (self->keyring)
         keyring_release (&self->keyring);
+    snapshot_files_destroy (&self->copies);
     tables_close (&self->tables);
     raft_log_close (&self->raft_log);
     cluster_root_wipe (&self->root);

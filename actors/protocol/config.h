@@ -43,6 +43,9 @@ RECORD_DECLARE (api_config, API_CONFIG)
     F (RECORD, api, api_config, .doc = "The HTTPS API.") \
     F (UINT, election_ms_min, _, .def = "150", .min = 20, .max = 60000, .unit = "ms", .doc = "The election timeout is fitted to the network and the disk, but is never shorter: silence after which a master stands for election, at random up to twice that.") \
     F (UINT, election_ms_max, _, .def = "10000", .min = 20, .max = 60000, .unit = "ms", .doc = "And never longer.") \
+    F (UINT, snapshot_entries, _, .def = "100000", .min = 10, .doc = "Log entries after which the ledger is copied, and the log shortened.") \
+    F (UINT, snapshot_log_mib, _, .def = "1024", .min = 1, .max = 8192, .unit = "MiB", .doc = "Size of the log from which on that happens, however few the entries.") \
+    F (UINT, snapshot_mib_per_second, _, .def = "32", .min = 1, .max = 10000, .unit = "MiB/s", .doc = "What copies may take of this master's network.") \
     F (ENUM, durability, durability, .def = "pipelined", .doc = "How the log reaches the disk, safe both ways. pipelined: one flush a write under load; strict: two.") \
     F (UINT, lost_after_ms, _, .def = "3000", .min = 100, .max = 3600000, .unit = "ms", .doc = "Silence after which a worker is taken for lost; a third of it if its connection broke.") \
     F (RECORD, log, log_config, .doc = "Log.")

@@ -13,15 +13,15 @@
     snapshot_chunk, held back so that copies take no more than their share of the
     network, or a failure: NEXUS_NOT_FOUND, that copy is not there (any more). */
 #define SNAPSHOT_READ(F) \
-    F (UINT, index, _, .doc = "Of the copy; 0: the newest.") \
-    F (KEY, hash, _, .doc = "Of the copy; zero: any with that index.") \
+    F (UINT, index, _, .doc = "Of the copy, with hash; 0: the newest.") \
+    F (KEY, hash, _, .doc = "Of the copy.") \
     F (UINT, offset, _, .doc = "Where the chunk shall begin.") \
     F (UINT, size, _, .max = 65536, .unit = "bytes", .doc = "How much at most; 0: only what the copy is.")
 RECORD_DECLARE (snapshot_read, SNAPSHOT_READ)
 
 #define SNAPSHOT_CHUNK(F) \
     F (UINT, index, _, .doc = "The copy holds everything up to this log index.") \
-    F (UINT, term, _, .doc = "The term of that entry.") \
+    F (UINT, term, _, .doc = "The term of that entry; 0, as is size: it is not the newest any more.") \
     F (UINT, size, _, .unit = "bytes", .doc = "Of the whole copy.") \
     F (KEY, hash, _, .doc = "BLAKE2b-256 of all of the copy but its last 32 bytes, which say the same.") \
     F (UINT, offset, _, .doc = "Where data begins.") \
