@@ -391,6 +391,7 @@ typedef struct {
     MDB_txn *txn;
     content_t content;
     bool state_changed;
+    bool repaired;
     uint64_t damaged; /* what was known to be so when it began */
     nexus_error_t *error;
 } change_t;
@@ -488,6 +489,17 @@ static int change_term (change_t *self, uint64_t index, uint64_t *ret_term)
     return 0;
 }
 
+/*  The same if the entry can be read; otherwise 0. */
+static uint64_t change_known_term (change_t *self, uint64_t index)
+{
+    nexus_error_t damage, *error = self->error;
+    uint64_t term;
+    self->error = &damage;
+    int rc = change_term (self, index, &term);
+    self->error = error;
+    return rc == 0 ? term : 0;
+}
+
 static int install_snapshot (change_t *self, uint64_t index, uint64_t term)
 {
     raft_log_state_t *state = &self->content.state;
@@ -506,6 +518,29 @@ static int install_snapshot (change_t *self, uint64_t index, uint64_t term)
         state->hard.vote = 0;
     }
     self->state_changed = true;
+    return 0;
+}
+
+/*  Terms never fall, so those of its neighbours that can be read tell what its term can be. behind
+    is the first entry that goes in the same write, or 0. */
+static int repair (change_t *self, const raft_log_entry_t *entry, uint64_t behind)
+{
+    const raft_log_state_t *state = &self->content.state;
+    uint64_t index = entry->index;
+    if (index < state->first || index > state->last || entry->size > RAFT_LOG_ENTRY_MAX)
+        return refuse (self, "repair entry", index);
+    uint64_t own = change_known_term (self, index);
+    if (own == entry->term)
+        return 0;
+    uint64_t next = index < state->last && index + 1 != behind ? index + 1 : 0;
+    uint64_t after = next ? change_known_term (self, next) : 0;
+    if (own || entry->term == 0 || entry->term < change_known_term (self, index - 1) ||
+        (after && entry->term > after))
+        return refuse (self, "repair, with a term that can't be its own, entry", index);
+    int code = put_record (self->log, self->txn, RAFT_LOG_RECORD_ENTRY, entry, 0);
+    if (code)
+        return refuse_lmdb (self, code, "repair an entry");
+    self->repaired = true;
     return 0;
 }
 
@@ -533,7 +568,11 @@ static int truncate_from (change_t *self, uint64_t from)
     if (state->damaged >= from)
         state->damaged = 0;
     state->last = from - 1;
-    return change_term (self, state->last, &state->last_term);
+    /*  Of what is damaged the term is not known, but that of one before it is a lower bound. */
+    uint64_t known = state->last;
+    while (known >= state->first && !change_known_term (self, known))
+        known--;
+    return change_term (self, known, &state->last_term);
 }
 
 static int append (change_t *self, const raft_log_entry_t *entry)
@@ -584,6 +623,8 @@ static int apply_write (change_t *self, const raft_log_write_t *write)
     int rc = 0;
     if (write->snapshot_index)
         rc = install_snapshot (self, write->snapshot_index, write->snapshot_term);
+    for (size_t i = 0; rc == 0 && i < write->repairs_count; i++)
+        rc = repair (self, &write->repairs[i], write->truncate_from);
     if (rc == 0 && write->truncate_from)
         rc = truncate_from (self, write->truncate_from);
     for (size_t i = 0; rc == 0 && i < write->count; i++)
@@ -592,6 +633,22 @@ static int apply_write (change_t *self, const raft_log_write_t *write)
         rc = set_hard (self, write->hard);
     if (rc == 0 && write->conf_size)
         rc = set_conf (self, write->conf, write->conf_size);
+    return rc;
+}
+
+/*  The lowest damage is gone; there may be more. */
+static int check_again (raft_log_t *self, nexus_error_t *error)
+{
+    content_t content = {0};
+    check_t check;
+    int rc = check_all (self, &content, &check, error);
+    buffer_free (&content.conf);
+    if (rc == 0) {
+        pthread_mutex_lock (&self->lock);
+        self->now.state.damaged = check.damaged;
+        self->now.state.last_term = content.state.last_term;
+        pthread_mutex_unlock (&self->lock);
+    }
     return rc;
 }
 
@@ -604,7 +661,10 @@ int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t cou
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = apply_write (&change, &writes[i]);
-    return change_end (&change, rc);
+    bool repaired = change.repaired;
+    if (change_end (&change, rc) != 0)
+        return -1;
+    return repaired ? check_again (self, error) : 0;
 }
 
 int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
@@ -657,22 +717,6 @@ static int drop_slice (change_t *self, uint64_t through)
     return 0;
 }
 
-/*  The lowest damage is gone; there may be more. */
-static int check_again (raft_log_t *self, nexus_error_t *error)
-{
-    content_t content = {0};
-    check_t check;
-    int rc = check_all (self, &content, &check, error);
-    buffer_free (&content.conf);
-    if (rc == 0) {
-        pthread_mutex_lock (&self->lock);
-        self->now.state.damaged = check.damaged;
-        self->now.state.last_term = content.state.last_term;
-        pthread_mutex_unlock (&self->lock);
-    }
-    return rc;
-}
-
 int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error)
 {
     change_t change;
@@ -689,6 +733,11 @@ int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error
         rc = refuse (&change, "compact, since it is not committed, entry", index);
     if (rc == 0 && index - state->first >= RAFT_LOG_COMPACT_SLICE)
         through = state->first + RAFT_LOG_COMPACT_SLICE - 1;
+    /*  The log begins behind an entry whose term is known. */
+    while (rc == 0 && through >= state->first && !change_known_term (&change, through))
+        through--;
+    if (rc == 0 && through < state->first)
+        rc = refuse (&change, "compact, since it is damaged, entry", index);
     if (rc == 0)
         rc = drop_slice (&change, through);
     bool mended = change.damaged && change.damaged <= through;
@@ -696,31 +745,6 @@ int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error
     if (rc == 0 && mended)
         rc = check_again (self, error);
     return rc ? -1 : (int64_t)(index - through);
-}
-
-int raft_log_repair (raft_log_t *self, const raft_log_entry_t *entry, nexus_error_t *error)
-{
-    change_t change;
-    if (change_begin (&change, self, error) != 0)
-        return -1;
-    const raft_log_state_t *state = &change.content.state;
-    uint64_t term;
-    nexus_error_t damage = {0};
-    int rc = 0;
-    change.error = &damage;
-    bool damaged = entry->index >= state->first && entry->index <= state->last &&
-                   change_term (&change, entry->index, &term) != 0;
-    change.error = error;
-    if (!damaged || entry->size > RAFT_LOG_ENTRY_MAX)
-        rc = refuse (&change, "repair entry", entry->index);
-    if (rc == 0) {
-        int code = put_record (self, change.txn, RAFT_LOG_RECORD_ENTRY, entry, 0);
-        if (code)
-            rc = refuse_lmdb (&change, code, "repair an entry");
-    }
-    if (change_end (&change, rc) != 0 || raft_log_sync (self, error) != 0)
-        return -1;
-    return check_again (self, error);
 }
 
 /*  ---- reading ----------------------------------------------------------- */

@@ -16,10 +16,10 @@
     by raft_log_open. What is found damaged is reported (raft_log_state_t.damaged)
     and left alone: it may be committed, and others may count on our having it.
     Such a node must not vote nor lead until the entry was fetched from the leader
-    and put back (raft_log_repair). If the state itself is damaged, the vote is
+    and put back (raft_log_write_t.repairs). If the state itself is damaged, the vote is
     lost, and the log does not open.
 
-    Threads: one thread writes (raft_log_write, _compact, _repair); any thread reads.
+    Threads: one thread writes (raft_log_write, _sync, _compact); any thread reads.
     A reader sees one moment of the log, and must leave its visit soon, because
     until then no page can be used again.
 */
@@ -71,6 +71,10 @@ typedef struct {
         log continues behind it. */
     uint64_t snapshot_index;
     uint64_t snapshot_term;
+    /*  Entries that are damaged here and were fetched from the leader: put back. One that can be
+        read stays, and must have the same term. */
+    const raft_log_entry_t *repairs;
+    size_t repairs_count;
     /*  Entries from here on go. Never one that is committed. */
     uint64_t truncate_from;
     /*  Appended; the first follows the last that is there, terms never fall. */
@@ -113,10 +117,6 @@ enum { RAFT_LOG_COMPACT_SLICE = 2048 };
     on. Returns how many are left to drop, or -1. They must be committed and
     covered by a durable snapshot. */
 int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error);
-
-/*  Puts an entry back that is damaged here and was fetched from the leader. On disk when it
-    returns. */
-int raft_log_repair (raft_log_t *self, const raft_log_entry_t *entry, nexus_error_t *error);
 
 /*  Reads everything again, as raft_log_open does. 0, or -1 with the first damage. */
 int raft_log_check (raft_log_t *self, nexus_error_t *error);

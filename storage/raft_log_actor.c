@@ -161,12 +161,21 @@ static void note_flush (actor_t *self, int64_t begun_ns)
     metric_observe (self->seconds, (double)took_ns / 1e9);
 }
 
-static size_t count_entries (const appends_t *appends)
+static size_t count_entries (const appends_t *appends, bool repairs)
 {
     size_t count = 0;
-    for (size_t i = 0; i < appends->count; i++)
-        count += message_body (appends->items[i], log_append)->entries.count;
+    for (size_t i = 0; i < appends->count; i++) {
+        const log_append_t *append = message_body (appends->items[i], log_append);
+        count += append->entries.count + (repairs ? append->repairs.count : 0);
+    }
     return count;
+}
+
+static void fill_entries (const log_entry_t *from, size_t count, raft_log_entry_t *to)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = (raft_log_entry_t){from[i].index, from[i].term, (uint8_t)from[i].type,
+                                   from[i].data.data, from[i].data.size};
 }
 
 /*  Appends as writes; their entries in one array. */
@@ -179,25 +188,26 @@ static void fill_writes (const appends_t *appends, raft_log_write_t *writes,
         writes[i] = (raft_log_write_t){
             .snapshot_index = append->snapshot_index,
             .snapshot_term = append->snapshot_term,
+            .repairs = entries,
+            .repairs_count = append->repairs.count,
             .truncate_from = append->truncate_from,
-            .entries = entries,
+            .entries = entries + append->repairs.count,
             .count = append->entries.count,
             .hard = append->has_hard_state ? &states[i] : NULL,
             .conf = append->conf.data,
             .conf_size = append->conf.size,
         };
-        for (size_t k = 0; k < append->entries.count; k++) {
-            const log_entry_t *entry = &append->entries.items[k];
-            *entries++ = (raft_log_entry_t){entry->index, entry->term, (uint8_t)entry->type,
-                                            entry->data.data, entry->data.size};
-        }
+        fill_entries (append->repairs.items, append->repairs.count, entries);
+        entries += append->repairs.count;
+        fill_entries (append->entries.items, append->entries.count, entries);
+        entries += append->entries.count;
     }
 }
 
 static int commit (actor_t *self, nexus_error_t *error)
 {
     const appends_t *waiting = &self->waiting;
-    size_t count = count_entries (waiting);
+    size_t count = count_entries (waiting, true);
     raft_log_write_t *writes = calloc (waiting->count, sizeof *writes);
     raft_log_hard_state_t *states = calloc (waiting->count, sizeof *states);
     raft_log_entry_t *entries = calloc (count + 1, sizeof *entries);
@@ -208,7 +218,7 @@ static int commit (actor_t *self, nexus_error_t *error)
         rc = raft_log_write (self->log, writes, waiting->count, error);
         note_flush (self, begun_ns);
         metric_add (self->commits, 1);
-        metric_add (self->entries, (double)count);
+        metric_add (self->entries, (double)count_entries (waiting, false));
     } else {
         rc = nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
     }

@@ -67,6 +67,10 @@ static void s_make_metrics (election_t *self, metrics_t *metrics)
     self->timeout_metric =
         metrics_gauge (metrics, "nexus_raft_election_timeout_seconds",
                        "Silence after which this master campaigns, up to twice that.", NULL);
+    self->damaged_metric = metrics_gauge (
+        metrics, "nexus_raft_damaged_index",
+        "Lowest entry of the Raft log that can't be read, 0 for none: this master is impaired.",
+        NULL);
     self->proposals_metric = metrics_counter (metrics, "nexus_raft_proposals_total",
                                               "Commands appended as leader.", NULL);
     self->refused_metric = metrics_counter (metrics, "nexus_raft_proposals_refused_total",
@@ -349,20 +353,23 @@ static void s_send (void *context, const consensus_t *record)
     context_send (sender->ctx, &sender->to, &consensus_record, &marked);
 }
 
+static log_entry_t *s_log_entries (const raft_entry_t *from, size_t count)
+{
+    log_entry_t *entries = count ? raft_alloc (count * sizeof (log_entry_t)) : NULL;
+    for (size_t i = 0; i < count; i++)
+        entries[i] = (log_entry_t){
+            .index = from[i].index,
+            .term = from[i].term,
+            .type = (uint64_t)from[i].type,
+            .data = {raft_blob_data (from[i].blob), raft_blob_size (from[i].blob)},
+        };
+    return entries;
+}
+
 static void s_write (election_t *self, context_t *ctx, const raft_ready_t *ready)
 {
-    log_entry_t *entries = NULL;
-    if (ready->append_count)
-        entries = raft_alloc (ready->append_count * sizeof (log_entry_t));
-    for (size_t i = 0; i < ready->append_count; i++) {
-        const raft_entry_t *entry = &ready->append[i];
-        entries[i] = (log_entry_t){
-            .index = entry->index,
-            .term = entry->term,
-            .type = (uint64_t)entry->type,
-            .data = {raft_blob_data (entry->blob), raft_blob_size (entry->blob)},
-        };
-    }
+    log_entry_t *entries = s_log_entries (ready->append, ready->append_count);
+    log_entry_t *repairs = s_log_entries (ready->repairs, ready->repairs_count);
     log_append_t append = {
         .term = ready->hard.term,
         .vote = ready->hard.vote,
@@ -373,10 +380,12 @@ static void s_write (election_t *self, context_t *ctx, const raft_ready_t *ready
         .truncate_from = ready->truncate_from,
         .entries = {entries, ready->append_count},
         .sequence = ready->sequence,
+        .repairs = {repairs, ready->repairs_count},
     };
     address_t to = address_local (self->args->log.actor, 0);
     context_request (ctx, &to, &log_append_record, &append, LOG_TIMEOUT_MS);
     free (entries);
+    free (repairs);
 }
 
 static void s_apply (election_t *self, context_t *ctx, const raft_ready_t *ready)
@@ -447,6 +456,24 @@ static void s_tell (election_t *self, context_t *ctx)
         context_send (ctx, &self->subscribers[i], &leadership_record, &now);
 }
 
+/*  Says once that the disk has lost something, and once that it is there again. */
+static void s_tell_damage (election_t *self, context_t *ctx)
+{
+    uint64_t damaged = self->status.damaged;
+    if (damaged && !self->damaged)
+        log_error (context_log (ctx),
+                   self->args->masters_count > 1
+                       ? "an entry of the Raft log can't be read: until it is fetched from the "
+                         "leader this master doesn't vote or lead; check the disk"
+                       : "an entry of the Raft log can't be read, and there is no other master to "
+                         "fetch it from: this one can't lead; restore a backup",
+                   LOG_UINT ("entry", damaged));
+    else if (!damaged && self->damaged)
+        log_warning (context_log (ctx), "the Raft log is whole again: this master votes and leads",
+                     LOG_UINT ("entry", self->damaged));
+    self->damaged = damaged;
+}
+
 static void s_measure (const election_t *self)
 {
     const raft_status_t *status = &self->status;
@@ -457,6 +484,7 @@ static void s_measure (const election_t *self)
     metric_set (self->elections_metric, (double)status->elections);
     metric_set (self->anomalies_metric, (double)status->anomalies);
     metric_set (self->stalls_metric, (double)status->disk_stalls);
+    metric_set (self->damaged_metric, (double)status->damaged);
     metric_set (self->timeout_metric, (double)status->election_timeout_ms / 1e3);
 }
 
@@ -503,6 +531,7 @@ static void s_settle (void *state, context_t *ctx)
     s_adapt (self, ctx);
     raft_status (self->raft, &self->status);
     election_requests_check (self, ctx);
+    s_tell_damage (self, ctx);
     s_tell (self, ctx);
     s_measure (self);
     int64_t deadline_ms = raft_deadline_ms (self->raft);

@@ -83,6 +83,7 @@ typedef struct {
     int64_t timer_ms;
     bool log_full;
     uint64_t copy_index, copy_term; /* of this master's durable copy of the ledger; 0: none */
+    uint64_t damaged; /* as it was told */
     bool failed;
     timeouts_t timeouts;
     uint64_t flush_last_us, flush_p99_us;
@@ -114,6 +115,7 @@ typedef struct {
 
     metric_t *term_metric, *leader_metric, *commit_metric, *applied_metric;
     metric_t *elections_metric, *anomalies_metric, *proposals_metric, *refused_metric;
+    metric_t *damaged_metric;
     metric_t *stalls_metric, *timeout_metric;
 } election_t;
 

@@ -47,18 +47,18 @@ static size_t s_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes_max,
     return copy.count;
 }
 
-static int s_load (void *self, raft_hard_state_t *ret_hard, nexus_error_t *error)
+static uint64_t s_damaged (void *self)
 {
     raft_log_state_t state;
     raft_log_state (self, &state);
-    /* A damaged entry may be a committed one that others count on us for: a vote or an
-       acknowledgement from here would be a lie. */
-    if (state.damaged)
-        return nexus_error_set (
-            error, NEXUS_CORRUPT,
-            "election: entry %llu of the Raft log can't be read; this master must not vote. "
-            "Restore its directory, or remove it from the cluster and let it join as a new one",
-            (unsigned long long)state.damaged);
+    return state.damaged;
+}
+
+static int s_load (void *self, raft_hard_state_t *ret_hard, nexus_error_t *error)
+{
+    (void)error;
+    raft_log_state_t state;
+    raft_log_state (self, &state);
     *ret_hard = (raft_hard_state_t){
         .term = state.hard.term, .vote = state.hard.vote, .commit = state.hard.commit};
     return 0;
@@ -67,8 +67,12 @@ static int s_load (void *self, raft_hard_state_t *ret_hard, nexus_error_t *error
 election_log_t election_raft_log (raft_log_t *log)
 {
     return (election_log_t){
-        .entries =
-            {.self = log, .first = s_first, .last = s_last, .term = s_term, .entries = s_entries},
+        .entries = {.self = log,
+                    .first = s_first,
+                    .last = s_last,
+                    .term = s_term,
+                    .entries = s_entries,
+                    .damaged = s_damaged},
         .load = s_load,
         .actor = raft_log_actor.name,
     };

@@ -95,6 +95,7 @@ static void s_fill (const election_t *self, context_t *ctx, raft_view_t *view)
         .elections = status->elections,
         .anomalies = status->anomalies,
         .disk_stalls = status->disk_stalls,
+        .damaged = status->damaged,
     };
     if (leader)
         view->leader = *leader;

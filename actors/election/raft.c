@@ -82,6 +82,7 @@ raft_t *raft_new (const raft_config_t *config, int64_t now_ms, const char **ret_
     self->promise_ms = self->term ? now_ms + config->lease_max_ms : now_ms;
     raft_become_follower (self, self->term, 0);
     self->soft_reported = (raft_soft_state_t){.role = RAFT_FOLLOWER, .term = self->term};
+    raft_damage_look (self);
     return self;
 }
 
@@ -95,6 +96,7 @@ void raft_destroy (raft_t **self_p)
         raft_entries_free (self->held[i].message.entries, self->held[i].message.entries_count);
     free (self->held);
     raft_messages_clear (&self->outbox);
+    raft_repairs_forget (self);
     free (self->waiting);
     free (self->answers);
     tracker_clear (&self->tracker);
@@ -200,8 +202,10 @@ static void s_tick_waiting (raft_t *self)
 
 void raft_tick (raft_t *self, int64_t now_ms)
 {
-    if (now_ms > self->now_ms)
+    if (now_ms > self->now_ms) {
         self->now_ms = now_ms;
+        raft_damage_look (self);
+    }
     if (self->role == RAFT_LEADER)
         s_tick_leader (self);
     else if (self->now_ms >= self->election_deadline_ms)
@@ -246,7 +250,8 @@ void raft_send_durable (raft_t *self, raft_message_t message)
 static bool s_must_write (const raft_t *self)
 {
     return self->term != self->term_written || self->vote != self->vote_written ||
-           self->journal.anew || raft_journal_last (&self->journal) > self->journal.written;
+           self->journal.anew || self->repairs_count ||
+           raft_journal_last (&self->journal) > self->journal.written;
 }
 
 /*  Lets go what waited for writes that are durable now. */
@@ -265,7 +270,11 @@ static void s_release_held (raft_t *self)
     memcpy (self->held, released + done, left * sizeof (raft_held_t));
     self->held_count = left;
     for (size_t i = 0; i < done; i++) {
-        if (released[i].message.to == self->config.id)
+        const raft_message_t *message = &released[i].message;
+        /* Found to be damaged since. */
+        if (self->damaged && message->type == RAFT_MSG_APP_RESP && message->index >= self->damaged)
+            continue;
+        if (message->to == self->config.id)
             raft_step_checked (self, &released[i].message);
         else
             raft_messages_add (&self->outbox, &released[i].message);
@@ -296,8 +305,10 @@ static void s_ready_write (raft_t *self, raft_ready_t *ready)
             raft_journal_entries (&self->journal, first, last, SIZE_MAX, SIZE_MAX, &ready->append);
         ready->truncate_from = first <= self->journal.stored ? first : 0;
         assert (ready->append_count == last - first + 1); /* unwritten entries are in memory */
-    }
+    } else if (self->repairs_count && last < self->journal.stored)
+        ready->truncate_from = last + 1;
     ready->sequence = ++self->sequence;
+    raft_repairs_written (self, ready);
     ready->hard = (raft_hard_state_t){
         .term = self->term, .vote = self->vote, .commit = self->journal.committed};
     self->term_written = self->term;
@@ -366,6 +377,7 @@ bool raft_ready (raft_t *self, raft_ready_t *ready)
 
 void raft_ready_clear (raft_ready_t *ready)
 {
+    raft_entries_free (ready->repairs, ready->repairs_count);
     raft_entries_free (ready->append, ready->append_count);
     raft_entries_free (ready->committed, ready->committed_count);
     raft_messages_clear (&ready->messages);
@@ -380,6 +392,7 @@ void raft_persisted (raft_t *self, uint64_t sequence)
         return;
     self->persisted = sequence;
     raft_journal_persisted (&self->journal, sequence);
+    raft_repairs_durable (self);
     if (self->role == RAFT_LEADER)
         raft_acknowledge_self (self);
     s_release_held (self);
@@ -456,6 +469,7 @@ void raft_status (const raft_t *self, raft_status_t *status)
         .election_timeout_ms = self->config.election_timeout_ms,
         .heartbeat_ms = self->config.heartbeat_ms,
         .disk_stalls = self->disk_stalls,
+        .damaged = self->damaged,
         .snapshot = self->snapshot_index,
     };
 }

@@ -179,6 +179,8 @@ typedef struct {
     uint64_t snapshot_index; /* before that, drop the whole log: it begins anew behind this; or 0 */
     uint64_t snapshot_term;
     uint64_t truncate_from; /* before that, drop what is stored from here on; 0: nothing */
+    raft_entry_t *repairs;  /* of entries that are damaged: put them back */
+    size_t repairs_count;
     raft_entry_t *append;
     size_t append_count;
     raft_entry_t *committed; /* durable here as well */
@@ -220,6 +222,8 @@ typedef struct {
     uint64_t elections;          /* campaigns begun */
     int64_t election_timeout_ms; /* in force */
     int64_t heartbeat_ms;
+    uint64_t damaged;     /* the lowest entry that can't be read; 0: none. Until it is
+                             fetched this node doesn't vote, lead or acknowledge more */
     uint64_t disk_stalls; /* leaderships given up because the own disk hung */
     uint64_t snapshot;    /* the index that the durable copy covers; 0: none */
 } raft_status_t;

@@ -3,6 +3,7 @@
     raft.c              life cycle, time, the ready loop
     raft_step.c         a message comes in: terms first, then by type
     raft_snapshot.c     those who need what is compacted
+    raft_repair.c       entries that the own disk has lost
     raft_election.c     roles, campaigns, votes
     raft_replication.c  proposals, MsgApp and its answers, commit, heartbeats
     raft_read.c         ReadIndex and the lease
@@ -74,6 +75,15 @@ struct raft {
     size_t held_count;
     size_t held_capacity;
     raft_messages_t outbox;
+
+    uint64_t damaged;      /* the lowest entry that can't be read; 0: none */
+    raft_entry_t *repairs; /* to be put back with the next write */
+    size_t repairs_count;
+    size_t repairs_room;
+    uint64_t repair_from; /* who sent what is being put back, and when; 0: nothing is */
+    uint64_t repair_term;
+    uint64_t repair_upto;     /* with that, the log is his up to here */
+    uint64_t repair_sequence; /* of that write; 0: not handed out yet */
 
     uint64_t round;
     struct {
@@ -148,6 +158,22 @@ bool raft_changing (const raft_t *self);
 /*  Leader: the peer needs entries that are compacted. Offers the copy, if there is one. */
 void raft_offer_snapshot (raft_t *self, tracker_progress_t *peer);
 void raft_on_snapshot (raft_t *self, const raft_message_t *message);
+
+/*  Refuses a MsgApp whose entry before the first is another one here, or missing. */
+void raft_reject_append (raft_t *self, const raft_message_t *message);
+
+/*  raft_repair.c */
+/*  Has a reader found damage? Then whoever leads doesn't any more. */
+void raft_damage_look (raft_t *self);
+/*  A MsgApp that reaches the damage. */
+void raft_on_append_damaged (raft_t *self, const raft_message_t *message);
+/*  Tells the leader, who may have nothing to send. */
+void raft_on_heartbeat_damaged (raft_t *self, const raft_message_t *message);
+/*  A write is handed out, with what is to be put back. */
+void raft_repairs_written (raft_t *self, raft_ready_t *ready);
+/*  Writes are durable: is there still damage? */
+void raft_repairs_durable (raft_t *self);
+void raft_repairs_forget (raft_t *self);
 
 /*  raft_read.c */
 bool raft_committed_in_term (const raft_t *self);

@@ -141,8 +141,9 @@ bool raft_election_begin (raft_t *self, bool transfer)
        unapplied configuration changes). */
     if (s_conf_waits (self))
         return false;
-    /* Who can't write can't lead, and must not push the term up either. */
-    if (raft_disk_stalled (self) || self->term >= RAFT_NUMBER_MAX)
+    /* Who can't write can't lead, and must not push the term up either; nor who doesn't have what
+       it promised. */
+    if (self->damaged || raft_disk_stalled (self) || self->term >= RAFT_NUMBER_MAX)
         return false;
     self->attempts++;
     if (transfer)
@@ -224,7 +225,7 @@ void raft_on_vote (raft_t *self, const raft_message_t *message)
     bool free = self->vote == message->from || (self->vote == 0 && self->leader == 0) ||
                 (pre && message->term > self->term);
     /* Thesis 3.6.1: only for a log that is at least as far as our own. */
-    bool grant = free && self->role != RAFT_LEADER &&
+    bool grant = free && self->role != RAFT_LEADER && !self->damaged &&
                  raft_journal_up_to_date (&self->journal, message->index, message->log_term);
     raft_message_t answer = {
         .type = pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP,

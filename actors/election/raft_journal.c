@@ -145,7 +145,7 @@ static void s_truncate (raft_journal_t *self, uint64_t index)
 
 void raft_journal_restore (raft_journal_t *self, uint64_t index, uint64_t term)
 {
-    assert (index > self->committed && term > 0);
+    assert (index >= self->committed && term > 0);
     for (size_t i = 0; i < self->count; i++)
         raft_blob_release (self->entries[self->head + i].blob);
     self->head = self->count = self->bytes = 0;
@@ -161,9 +161,8 @@ void raft_journal_restore (raft_journal_t *self, uint64_t index, uint64_t term)
     self->committed = self->applying = index;
 }
 
-/*  Entries of a MsgApp follow one another, with terms that never go down. */
-static bool s_consecutive (uint64_t previous, uint64_t previous_term, const raft_entry_t *entries,
-                           size_t count)
+bool raft_journal_consecutive (uint64_t previous, uint64_t previous_term,
+                               const raft_entry_t *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (entries[i].index != previous + 1 || entries[i].term < previous_term ||
@@ -175,11 +174,24 @@ static bool s_consecutive (uint64_t previous, uint64_t previous_term, const raft
     return true;
 }
 
+void raft_journal_replace (raft_journal_t *self, uint64_t index, const raft_entry_t *entries,
+                           size_t count)
+{
+    /* A conflict: our entry was never committed, the leader's takes its place (thesis 3.5). */
+    if (index <= raft_journal_last (self))
+        s_truncate (self, index);
+    for (size_t i = 0; i < count; i++) {
+        raft_entry_t entry = entries[i];
+        raft_blob_retain (entry.blob);
+        raft_journal_push (self, &entry);
+    }
+}
+
 raft_append_result_t raft_journal_append (raft_journal_t *self, uint64_t previous,
                                           uint64_t previous_term, const raft_entry_t *entries,
                                           size_t count)
 {
-    if (!s_consecutive (previous, previous_term, entries, count))
+    if (!raft_journal_consecutive (previous, previous_term, entries, count))
         return RAFT_APPEND_INVALID;
     if (!raft_journal_matches (self, previous, previous_term))
         return RAFT_APPEND_MISMATCH;
@@ -188,17 +200,9 @@ raft_append_result_t raft_journal_append (raft_journal_t *self, uint64_t previou
         same++;
     if (same == count)
         return RAFT_APPEND_OK;
-    uint64_t index = entries[same].index;
-    if (index <= self->committed)
+    if (entries[same].index <= self->committed)
         return RAFT_APPEND_INVALID;
-    /* A conflict: our entry was never committed, the leader's takes its place (thesis 3.5). */
-    if (index <= raft_journal_last (self))
-        s_truncate (self, index);
-    for (size_t i = same; i < count; i++) {
-        raft_entry_t entry = entries[i];
-        raft_blob_retain (entry.blob);
-        raft_journal_push (self, &entry);
-    }
+    raft_journal_replace (self, entries[same].index, entries + same, count - same);
     return RAFT_APPEND_OK;
 }
 

@@ -90,6 +90,13 @@ raft_append_result_t raft_journal_append (raft_journal_t *self, uint64_t previou
     is committed. Everything up to index then counts as committed and handed out. */
 void raft_journal_restore (raft_journal_t *self, uint64_t index, uint64_t term);
 
+/*  Entries of a MsgApp follow one another, with terms that never go down. */
+bool raft_journal_consecutive (uint64_t previous, uint64_t previous_term,
+                               const raft_entry_t *entries, size_t count);
+/*  Drops what there is from index on, and puts these entries there; references are added. */
+void raft_journal_replace (raft_journal_t *self, uint64_t index, const raft_entry_t *entries,
+                           size_t count);
+
 /*  From index on, at most count_max and bytes_max but at least one, with references of their
     own; the caller frees them (raft_entries_free). 0 and NULL if there are none to be had. */
 size_t raft_journal_entries (const raft_journal_t *self, uint64_t index, uint64_t last,

@@ -142,6 +142,17 @@ static void s_follow_commit (raft_t *self, uint64_t commit)
         self->anomalies++;
 }
 
+void raft_reject_append (raft_t *self, const raft_message_t *message)
+{
+    /* Thesis 3.5, end: tell the leader where our term begins, not just "no"; it then skips
+       a term at a time. */
+    raft_message_t answer = {
+        .type = RAFT_MSG_APP_RESP, .to = message->from, .reject = true, .index = message->index};
+    answer.reject_hint =
+        raft_journal_conflict (&self->journal, message->index, message->log_term, &answer.log_term);
+    raft_send (self, answer);
+}
+
 void raft_on_append (raft_t *self, const raft_message_t *message)
 {
     raft_message_t answer = {.type = RAFT_MSG_APP_RESP, .to = message->from};
@@ -151,9 +162,15 @@ void raft_on_append (raft_t *self, const raft_message_t *message)
         self->anomalies++;
         return;
     }
+    if (self->damaged && last_new >= self->damaged) {
+        raft_on_append_damaged (self, message);
+        return;
+    }
     if (message->index < self->journal.committed) {
         /* Old news: all that is committed is the leader's as well. */
         answer.index = self->journal.committed;
+        if (self->damaged && answer.index >= self->damaged)
+            answer.index = self->damaged - 1;
         raft_send_durable (self, answer);
         return;
     }
@@ -165,13 +182,7 @@ void raft_on_append (raft_t *self, const raft_message_t *message)
         raft_send_durable (self, answer);
         break;
     case RAFT_APPEND_MISMATCH:
-        /* Thesis 3.5, end: tell the leader where our term begins, not just "no"; it then skips
-           a term at a time. */
-        answer.reject = true;
-        answer.index = message->index;
-        answer.reject_hint = raft_journal_conflict (&self->journal, message->index,
-                                                    message->log_term, &answer.log_term);
-        raft_send (self, answer);
+        raft_reject_append (self, message);
         break;
     case RAFT_APPEND_INVALID:
         self->anomalies++;
@@ -204,6 +215,12 @@ void raft_on_append_resp (raft_t *self, const raft_message_t *message)
     }
     peer->recent_active = true;
     peer->heard_ms = self->now_ms;
+    if (message->reject && message->force) {
+        /* Its disk lost entries that it had acknowledged: it has them no more. */
+        tracker_lost (peer, message->reject_hint < last ? message->reject_hint : last);
+        s_send_append (self, peer, true);
+        return;
+    }
     if (message->reject) {
         s_on_rejected (self, peer, message);
         return;
@@ -276,6 +293,8 @@ void raft_heartbeat (raft_t *self)
 void raft_on_heartbeat (raft_t *self, const raft_message_t *message)
 {
     s_follow_commit (self, message->commit);
+    if (self->damaged)
+        raft_on_heartbeat_damaged (self, message);
     /* What was just promised (raft_promise), as far as it would be kept over a restart. */
     int64_t promised_ms = self->config.election_timeout_ms;
     if (promised_ms > self->config.lease_max_ms)

@@ -33,6 +33,13 @@ void raft_on_snapshot (raft_t *self, const raft_message_t *message)
         self->anomalies++;
         return;
     }
+    /* Damaged, nothing but the leader's entries helps, or a copy that covers the whole log. */
+    if (self->damaged) {
+        if (message->index >= raft_journal_last (journal))
+            self->offer = (raft_offer_t){
+                .from = message->from, .index = message->index, .term = message->log_term};
+        return;
+    }
     /* What a copy covers is committed: a log that has its last entry has all of it. */
     if (raft_journal_matches (journal, message->index, message->log_term))
         raft_journal_commit (journal, message->index);
@@ -48,16 +55,20 @@ void raft_on_snapshot (raft_t *self, const raft_message_t *message)
 raft_result_t raft_restore (raft_t *self, uint64_t index, uint64_t term)
 {
     raft_journal_t *journal = &self->journal;
-    if (self->role == RAFT_LEADER || index <= journal->committed || index > RAFT_NUMBER_MAX ||
-        term == 0 || term > self->term)
+    bool instead = self->damaged && index >= raft_journal_last (journal); /* of a damaged log */
+    if (self->role == RAFT_LEADER || (index <= journal->committed && !instead) ||
+        index > RAFT_NUMBER_MAX || term == 0 || term > self->term)
         return RAFT_INVALID;
-    if (raft_journal_matches (journal, index, term)) {
+    if (self->damaged && !instead)
+        return RAFT_INVALID;
+    if (!instead && raft_journal_matches (journal, index, term)) {
         raft_journal_commit (journal, index);
         return RAFT_INVALID;
     }
     uint64_t leader = self->leader;
     if (self->role != RAFT_FOLLOWER)
         raft_become_follower (self, self->term, 0);
+    raft_repairs_forget (self);
     raft_journal_restore (journal, index, term);
     raft_set_snapshot (self, index, term);
     if (leader && leader != self->config.id)

@@ -60,7 +60,8 @@ void raft_entries_free (raft_entry_t *entries, size_t count);
 
 typedef enum {
     RAFT_MSG_APP = 1,         /* index, log_term: the entry before entries; commit, election_ms */
-    RAFT_MSG_APP_RESP,        /* index: durable up to here; or reject, reject_hint, log_term */
+    RAFT_MSG_APP_RESP,        /* index: durable up to here; or reject, reject_hint, log_term; with
+                                 force, what was acknowledged behind reject_hint is damaged */
     RAFT_MSG_HEARTBEAT,       /* commit, context: the round, election_ms: the timeout to take */
     RAFT_MSG_HEARTBEAT_RESP,  /* context: the round, election_ms: how long it won't vote */
     RAFT_MSG_VOTE,            /* index, log_term: the candidate's last entry; force */
@@ -140,6 +141,9 @@ typedef struct {
         with a reference of its own. Returns how many; 0 if they can't be had now. */
     size_t (*entries) (void *self, uint64_t lo, uint64_t hi, size_t bytes_max,
                        raft_entry_t *entries);
+    /*  The lowest entry that is known to be damaged; 0: none. Its term is 0. NULL: this
+        storage is never damaged. */
+    uint64_t (*damaged) (void *self);
 } raft_storage_t;
 
 /*  malloc and realloc that end the process with a message when memory is exhausted: a Raft

@@ -124,6 +124,14 @@ bool tracker_update (tracker_progress_t *self, uint64_t index)
     return true;
 }
 
+void tracker_lost (tracker_progress_t *self, uint64_t known)
+{
+    if (self->match > known)
+        self->match = known;
+    s_become (self, TRACKER_PROBE);
+    self->next = known + 1;
+}
+
 bool tracker_decrease (tracker_progress_t *self, uint64_t rejected, uint64_t hint)
 {
     if (self->state == TRACKER_REPLICATE) {

@@ -76,6 +76,10 @@ bool tracker_update (tracker_progress_t *self, uint64_t index);
     hint. Moves next back; false if the rejection is a stale one. */
 bool tracker_decrease (tracker_progress_t *self, uint64_t rejected, uint64_t hint);
 
+/*  The peer has lost what is behind known, also of what it had acknowledged: all that is sent
+    again. */
+void tracker_lost (tracker_progress_t *self, uint64_t known);
+
 typedef struct {
     raft_conf_state_t conf;
     tracker_progress_t peers[TRACKER_PEERS_MAX];

@@ -26,7 +26,7 @@ RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
     F (UINT, reject_hint, _, .doc = "MsgAppResp: the logs may agree up to here.") \
     F (UINT, context, _, .doc = "MsgHeartbeat and its answer: the round. MsgReadIndex and its answer: the request's number.") \
     F (BOOL, reject, _, .doc = "Answers: no.") \
-    F (BOOL, force, _, .doc = "MsgVote: the leader asked for it.") \
+    F (BOOL, force, _, .doc = "MsgVote: the leader asked for it. MsgAppResp, rejected: what was acknowledged behind reject_hint is damaged; send it again.") \
     F (RECORDS, entries, consensus_entry, .max = 1024, .doc = "MsgApp: ascending, without gaps.") \
     F (UINT, election_ms, _, .max = 600000, .unit = "ms", .doc = "MsgApp, MsgHeartbeat: the election timeout that all shall take, within their bounds. MsgHeartbeatResp: the sender votes for nobody for that long.") \
     F (UINT, cluster, _, .doc = "The sender's cluster's number; 0: it doesn't know yet. Those of another cluster are not listened to.")
@@ -131,7 +131,8 @@ RECORD_DECLARE (raft_peer_view, RAFT_PEER_VIEW)
     F (UINT, elections, _, .doc = "Its campaigns since its start.") \
     F (UINT, anomalies, _, .doc = "Messages that made no sense.") \
     F (UINT, disk_stalls, _, .doc = "Leaderships given up because its disk hung.") \
-    F (RECORDS, peers, raft_peer_view, .max = 96, .doc = "Leader: the others.")
+    F (RECORDS, peers, raft_peer_view, .max = 96, .doc = "Leader: the others.") \
+    F (UINT, damaged, _, .doc = "Lowest entry of its log that can't be read, 0: none. Until that is fetched it doesn't vote or lead.")
 RECORD_DECLARE (raft_view, RAFT_VIEW)
 
 /* clang-format on */

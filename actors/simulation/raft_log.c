@@ -102,6 +102,14 @@ static bool is_damaged (const simulated_log_t *self, uint64_t index)
     return !find_entry (self->disk, read_visible, index, &head, &data, &size);
 }
 
+static void look_for_damage (simulated_log_t *self)
+{
+    self->damaged = 0;
+    for (uint64_t index = self->state.first; index <= self->state.last && !self->damaged; index++)
+        if (is_damaged (self, index))
+            self->damaged = index;
+}
+
 void simulated_log_init (simulated_log_t *self, sim_disk_t *disk)
 {
     *self = (simulated_log_t){.self = self, .disk = disk};
@@ -160,10 +168,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
             fail (self, ctx);
     }
     log->durable = log->state;
-    log->damaged = 0;
-    for (uint64_t index = log->state.first; index <= log->state.last && !log->damaged; index++)
-        if (is_damaged (log, index))
-            log->damaged = index;
+    look_for_damage (log);
     context_after (ctx, MS_TO_NS (USAGE_MS), TIMER_USAGE);
     return 0;
 }
@@ -202,8 +207,6 @@ static void put_entry (simulated_log_t *log, const log_entry_t *entry)
         memcpy (bytes + sizeof head, entry->data.data, size);
     sim_disk_write (log->disk, entry->index + KEY_OF_FIRST, bytes, sizeof head + size);
     free (bytes);
-    if (log->damaged == entry->index)
-        log->damaged = 0;
 }
 
 /*  Its flush begins; who asked is answered when it is over. */
@@ -241,6 +244,11 @@ static void take_append (actor_t *self, context_t *ctx, const message_t *message
         state->previous_term = append->snapshot_term;
         log->damaged = 0;
     }
+    for (size_t i = 0; i < append->repairs.count; i++) {
+        const log_entry_t *entry = &append->repairs.items[i];
+        assert (entry->index >= state->first && entry->index <= state->last);
+        put_entry (log, entry);
+    }
     if (append->truncate_from) {
         assert (append->truncate_from <= state->last + 1 && append->truncate_from >= state->first);
         assert (append->truncate_from > state->commit); /* never what is committed */
@@ -259,6 +267,8 @@ static void take_append (actor_t *self, context_t *ctx, const message_t *message
         state->vote = append->vote;
         state->commit = append->commit;
     }
+    if (append->repairs.count)
+        look_for_damage (log);
     commit (self, ctx, message);
 }
 
@@ -274,8 +284,10 @@ static void take_compact (actor_t *self, context_t *ctx, const message_t *messag
         entry_head_t head;
         const uint8_t *data;
         size_t size;
-        bool found = find_entry (log->disk, read_visible, index, &head, &data, &size);
-        assert (found);
+        if (!find_entry (log->disk, read_visible, index, &head, &data, &size)) {
+            context_reply_failure (ctx, message, NEXUS_INVALID, "that entry is damaged");
+            return;
+        }
         sim_disk_erase (log->disk, log->state.first + KEY_OF_FIRST, index + KEY_OF_FIRST);
         log->state.first = index + 1;
         log->state.previous_term = head.term;
@@ -364,9 +376,18 @@ static uint64_t read_last (void *log)
     return ((const simulated_log_t *)log)->durable.last;
 }
 
+/*  A reader did not get it. */
+static void note_damage (simulated_log_t *self, uint64_t index)
+{
+    bool mine = index >= self->state.first && index <= self->state.last &&
+                index >= self->durable.first && index <= self->durable.last;
+    if (mine && (!self->damaged || index < self->damaged))
+        self->damaged = index;
+}
+
 static uint64_t read_term (void *log, uint64_t index)
 {
-    const simulated_log_t *self = log;
+    simulated_log_t *self = log;
     if (index + 1 == self->durable.first)
         return self->durable.previous_term;
     entry_head_t head;
@@ -374,20 +395,24 @@ static uint64_t read_term (void *log, uint64_t index)
     size_t size;
     bool there = index >= self->durable.first && index <= self->durable.last &&
                  find_entry (self->disk, read_visible, index, &head, &data, &size);
+    if (!there)
+        note_damage (self, index);
     return there ? head.term : 0;
 }
 
 static size_t read_entries (void *log, uint64_t lo, uint64_t hi, size_t bytes_max,
                             raft_entry_t *entries)
 {
-    const simulated_log_t *self = log;
+    simulated_log_t *self = log;
     size_t count = 0, bytes = 0;
     for (uint64_t index = lo; index < hi && index >= self->durable.first; index++) {
         entry_head_t head;
         const uint8_t *data;
         size_t size;
-        if (!find_entry (self->disk, read_visible, index, &head, &data, &size))
+        if (!find_entry (self->disk, read_visible, index, &head, &data, &size)) {
+            note_damage (self, index);
             break;
+        }
         bytes += size;
         if (count && bytes > bytes_max)
             break;
@@ -401,12 +426,15 @@ static size_t read_entries (void *log, uint64_t lo, uint64_t hi, size_t bytes_ma
 
 static int load (void *log, raft_hard_state_t *ret_hard, nexus_error_t *error)
 {
+    (void)error;
     const simulated_log_t *self = log;
-    if (self->damaged)
-        return nexus_error_set (error, NEXUS_CORRUPT, "raft log: entry %llu is damaged",
-                                (unsigned long long)self->damaged);
     *ret_hard = (raft_hard_state_t){self->state.term, self->state.vote, self->state.commit};
     return 0;
+}
+
+static uint64_t read_damaged (void *log)
+{
+    return ((const simulated_log_t *)log)->damaged;
 }
 
 election_log_t simulated_log (simulated_log_t *self)
@@ -415,7 +443,8 @@ election_log_t simulated_log (simulated_log_t *self)
                                         .first = read_first,
                                         .last = read_last,
                                         .term = read_term,
-                                        .entries = read_entries},
+                                        .entries = read_entries,
+                                        .damaged = read_damaged},
                             .load = load,
                             .actor = simulated_log_behaviour.name};
 }

@@ -13,6 +13,7 @@ typedef struct {
     record_key_t masters[3];
     election_args_t args;
     harness_t *harness;
+    uint64_t damaged;
     uint64_t log_last; /* as the election finds it at its start */
 } fixture_t;
 
@@ -29,7 +30,8 @@ static uint64_t log_last (void *self)
 
 static uint64_t log_term (void *self, uint64_t index)
 {
-    return index && index <= ((fixture_t *)self)->log_last;
+    const fixture_t *log = self;
+    return index && index <= log->log_last && index != log->damaged;
 }
 
 static size_t log_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes_max,
@@ -37,6 +39,11 @@ static size_t log_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes_ma
 {
     (void)self, (void)lo, (void)hi, (void)bytes_max, (void)entries;
     return 0;
+}
+
+static uint64_t log_damaged (void *self)
+{
+    return ((fixture_t *)self)->damaged;
 }
 
 static int log_load (void *self, raft_hard_state_t *ret_hard, nexus_error_t *error)
@@ -47,9 +54,9 @@ static int log_load (void *self, raft_hard_state_t *ret_hard, nexus_error_t *err
     return 0;
 }
 
-static void setup (fixture_t *self, size_t masters)
+static void setup_with (fixture_t *self, size_t masters, uint64_t last, uint64_t damaged)
 {
-    *self = (fixture_t){.log_last = 0};
+    *self = (fixture_t){.log_last = last, .damaged = damaged};
     for (size_t i = 0; i < masters; i++)
         memset (&self->masters[i], (int)i + 1, sizeof self->masters[i]);
     self->args = (election_args_t){.masters = self->masters,
@@ -59,13 +66,19 @@ static void setup (fixture_t *self, size_t masters)
                                                        .first = log_first,
                                                        .last = log_last,
                                                        .term = log_term,
-                                                       .entries = log_entries},
+                                                       .entries = log_entries,
+                                                       .damaged = log_damaged},
                                            .load = log_load,
                                            .actor = "raft_log"}};
     nexus_error_t error = {0};
     self->harness = harness_new (&election_behaviour, &self->args, &self->masters[0], &error);
     if (!self->harness)
         fail_msg ("%s", error.text);
+}
+
+static void setup (fixture_t *self, size_t masters)
+{
+    setup_with (self, masters, 0, 0);
 }
 
 static void teardown (fixture_t *self)
@@ -166,11 +179,69 @@ static void test_leads_when_it_shows (void **state)
     teardown (&self);
 }
 
+static double damaged_index (fixture_t *self)
+{
+    metrics_t *metrics = context_metrics (harness_context (self->harness));
+    return metric_value (metrics_gauge (metrics, "nexus_raft_damaged_index",
+                                        "Lowest entry of the Raft log that can't be read, 0 for "
+                                        "none: this master is impaired.",
+                                        NULL));
+}
+
+static void tell (fixture_t *self, consensus_t message)
+{
+    address_t leader = address_remote (&self->masters[1], "election", 0);
+    message.term = 1;
+    harness_deliver (self->harness, &leader, &consensus_record, &message);
+}
+
+/*  What its disk lost it fetches from the leader; until then it promises nothing. */
+static void test_damaged_log (void **state)
+{
+    (void)state;
+    fixture_t self;
+    setup_with (&self, 3, 9, 4);
+    tell_applied (&self, 9, 9, NULL);
+    harness_clear (self.harness);
+    assert_true (damaged_index (&self) == 4);
+    tell (&self, (consensus_t){.type = RAFT_MSG_APP, .index = 9, .log_term = 1, .commit = 9});
+    const consensus_t *answer = harness_find (self.harness, consensus);
+    assert_non_null (answer);
+    assert_int_equal (answer->type, RAFT_MSG_APP_RESP);
+    assert_true (answer->reject && answer->force);
+    assert_int_equal (answer->reject_hint, 3);
+    consensus_entry_t entry = {.index = 4, .term = 1, .data = {(const uint8_t *)"lost", 4}};
+    tell (
+        &self,
+        (consensus_t){
+            .type = RAFT_MSG_APP, .index = 3, .log_term = 1, .commit = 9, .entries = {&entry, 1}});
+    const log_append_t *append = harness_find (self.harness, log_append);
+    assert_non_null (append);
+    assert_int_equal (append->repairs.count, 1);
+    assert_int_equal (append->repairs.items[0].index, 4);
+    assert_memory_equal (append->repairs.items[0].data.data, "lost", 4);
+    assert_int_equal (append->truncate_from, 0);
+    assert_int_equal (append->entries.count, 0);
+    assert_int_equal (harness_count (self.harness, &consensus_record), 0);
+    message_t *request = message_retain ((message_t *)harness_message (self.harness));
+    self.damaged = 0;
+    log_durable_t durable = {.sequence = append->sequence};
+    harness_reply (self.harness, request, &log_durable_record, &durable);
+    message_release (&request);
+    answer = harness_find (self.harness, consensus);
+    assert_non_null (answer);
+    assert_false (answer->reject);
+    assert_int_equal (answer->index, 4);
+    assert_true (damaged_index (&self) == 0);
+    teardown (&self);
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_results_before_they_show),
         cmocka_unit_test (test_leads_when_it_shows),
+        cmocka_unit_test (test_damaged_log),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

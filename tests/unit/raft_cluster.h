@@ -29,6 +29,8 @@ typedef struct {
     uint64_t truncate_from;
     raft_entry_t *entries;
     size_t count;
+    raft_entry_t *repairs;
+    size_t repairs_count;
 } cluster_write_t;
 
 typedef struct {
@@ -39,7 +41,9 @@ typedef struct {
     raft_hard_state_t hard;
     raft_entry_t *log; /* log[i] has index i + 1 */
     size_t log_count;
-    uint64_t compacted; /* entries up to here can't be read any more */
+    bool rotten[CLUSTER_ENTRIES]; /* [i] has index i: it can't be read */
+    uint64_t damaged;             /* the lowest one that a reader found */
+    uint64_t compacted;           /* entries up to here can't be read any more */
     uint64_t applied;
     bool hold; /* writes wait for cluster_flush */
     cluster_write_t writes[4096];
@@ -106,6 +110,30 @@ static int64_t cluster_clock (const cluster_t *self, uint64_t id)
     return self->now_ms + self->now_ms * self->fast_percent[id] / 100;
 }
 
+/*  The lowest entry that can't be read, as a start finds it. */
+static void s_disk_look (cluster_node_t *node)
+{
+    node->damaged = 0;
+    for (uint64_t i = node->log_count; i > node->compacted; i--)
+        if (node->rotten[i])
+            node->damaged = i;
+}
+
+/*  A reader comes to an entry. */
+static bool s_disk_readable (cluster_node_t *node, uint64_t index)
+{
+    if (!node->rotten[index])
+        return true;
+    if (!node->damaged || index < node->damaged)
+        node->damaged = index;
+    return false;
+}
+
+static uint64_t s_disk_damaged (void *self)
+{
+    return ((cluster_node_t *)self)->damaged;
+}
+
 /*  The disk as the core reads it. */
 static uint64_t s_disk_first (void *self)
 {
@@ -120,9 +148,11 @@ static uint64_t s_disk_last (void *self)
 static uint64_t s_disk_term (void *self, uint64_t index)
 {
     cluster_node_t *node = self;
-    return index >= 1 && index >= node->compacted && index <= node->log_count
-               ? node->log[index - 1].term
-               : 0;
+    if (index < 1 || index < node->compacted || index > node->log_count)
+        return 0;
+    if (index > node->compacted && !s_disk_readable (node, index))
+        return 0;
+    return node->log[index - 1].term;
 }
 
 static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes_max,
@@ -134,7 +164,7 @@ static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes
         return 0;
     for (uint64_t index = lo; index < hi && index <= node->log_count; index++) {
         bytes += raft_entry_bytes (&node->log[index - 1]);
-        if (count && bytes > bytes_max)
+        if ((count && bytes > bytes_max) || !s_disk_readable (node, index))
             break;
         entries[count] = node->log[index - 1];
         raft_blob_retain (entries[count++].blob);
@@ -144,19 +174,48 @@ static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes
 
 static void s_disk_truncate (cluster_node_t *node, uint64_t last)
 {
-    while (node->log_count > last)
+    while (node->log_count > last) {
+        node->rotten[node->log_count] = false;
         raft_blob_release (node->log[--node->log_count].blob);
+    }
+    if (node->damaged > last)
+        node->damaged = 0;
 }
 
 static void s_write_free (cluster_write_t *write)
 {
     raft_entries_free (write->entries, write->count);
+    raft_entries_free (write->repairs, write->repairs_count);
+}
+
+/*  Only what is damaged is put back, and only as it was, unless it goes anyway. */
+static void s_disk_repair (cluster_node_t *node, const cluster_write_t *write)
+{
+    for (size_t i = 0; i < write->repairs_count; i++) {
+        const raft_entry_t *entry = &write->repairs[i];
+        assert_true (entry->index > node->compacted && entry->index <= node->log_count);
+        raft_entry_t *own = &node->log[entry->index - 1];
+        assert_true (node->rotten[entry->index]);
+        assert_true (write->truncate_from == 0 || entry->index < write->truncate_from);
+        if (entry->index <= node->hard.commit)
+            assert_int_equal (own->term, entry->term);
+        raft_blob_release (own->blob);
+        *own = *entry;
+        raft_blob_retain (own->blob);
+        node->rotten[entry->index] = false;
+    }
+    if (write->repairs_count)
+        s_disk_look (node);
+    for (uint64_t i = 2; i <= node->log_count && write->repairs_count; i++)
+        if (!write->truncate_from || i < write->truncate_from)
+            assert_true (i <= node->compacted + 1 || node->rotten[i] || node->rotten[i - 1] ||
+                         node->log[i - 2].term <= node->log[i - 1].term);
 }
 
 /*  Behind a copy of the state machine. */
 static void s_disk_begin_anew (cluster_node_t *node, uint64_t index, uint64_t term)
 {
-    assert_true (index > node->compacted);
+    assert_true (index >= node->compacted);
     s_disk_truncate (node, 0);
     for (uint64_t i = 1; i <= index; i++)
         node->log[node->log_count++] = (raft_entry_t){.index = i, .term = i == index ? term : 0};
@@ -177,6 +236,7 @@ static uint64_t s_disk_write (cluster_node_t *node)
     node->hard = write.hard;
     if (write.snapshot_index)
         s_disk_begin_anew (node, write.snapshot_index, write.snapshot_term);
+    s_disk_repair (node, &write);
     if (write.truncate_from) {
         assert_true (write.truncate_from <= node->log_count);
         s_disk_truncate (node, write.truncate_from - 1);
@@ -208,9 +268,17 @@ static void s_check_durable (const cluster_node_t *node, const raft_message_t *m
         if (!message->reject && node->hard.term == message->term)
             assert_int_equal (node->hard.vote, message->to);
         break;
+    case RAFT_MSG_PRE_VOTE:
+        assert_int_equal (node->raft->damaged, 0);
+        break;
+    case RAFT_MSG_PRE_VOTE_RESP:
+        assert_true (message->reject || !node->raft->damaged);
+        break;
     case RAFT_MSG_APP_RESP:
         if (!message->reject && message->index && node->hard.term == message->term)
             assert_true (node->log_count >= message->index);
+        if (!message->reject && node->raft->damaged)
+            assert_true (message->index < node->raft->damaged);
         break;
     default:
         break;
@@ -273,7 +341,7 @@ static void s_check_node (cluster_t *self, cluster_node_t *node)
     assert_true (status.durable <= node->log_count);
     for (uint64_t i = node->committed_seen + 1; i <= status.hard.commit; i++) {
         raft_entry_t *entries;
-        if (i < status.first)
+        if (i < status.first || node->rotten[i])
             continue;
         assert_int_equal (raft_journal_entries (&node->raft->journal, i, i, 1, SIZE_MAX, &entries),
                           1);
@@ -290,7 +358,9 @@ static void s_check_node (cluster_t *self, cluster_node_t *node)
         /* Leader completeness: a new leader has all that was ever committed. */
         assert_true (status.last >= self->committed_last);
         for (uint64_t i = status.first; i <= self->committed_last; i++)
-            assert_int_equal (raft_journal_term (&node->raft->journal, i), self->committed[i].term);
+            if (!node->rotten[i])
+                assert_int_equal (raft_journal_term (&node->raft->journal, i),
+                                  self->committed[i].term);
     }
     assert_int_equal (*leader, node->id); /* election safety */
 }
@@ -321,7 +391,7 @@ static raft_result_t cluster_restore (cluster_t *self, uint64_t id)
     raft_result_t result = raft_restore (node->raft, node->offer.index, node->offer.term);
     if (result != RAFT_OK)
         return result;
-    assert_true (node->offer.index > node->applied);
+    assert_true (node->offer.index >= node->applied);
     node->applied = node->copy_index = node->offer.index;
     node->copy_term = node->offer.term;
     node->restores++;
@@ -340,8 +410,19 @@ static inline void cluster_compact (cluster_t *self, uint64_t id, uint64_t keep)
     raft_set_snapshot (node->raft, node->copy_index, node->copy_term);
     /* The log can't be compacted beyond what it knows to be committed. */
     uint64_t to = node->copy_index < node->hard.commit ? node->copy_index : node->hard.commit;
-    if (to > keep && to - keep > node->compacted)
+    /* Nor can it begin behind an entry that can't be read. */
+    if (to > keep && to - keep > node->compacted && !node->rotten[to - keep])
         node->compacted = to - keep;
+    if (node->damaged && node->damaged <= node->compacted)
+        s_disk_look (node);
+}
+
+/*  Its disk loses an entry. */
+static inline void cluster_rot (cluster_t *self, uint64_t id, uint64_t index)
+{
+    cluster_node_t *node = &self->nodes[id];
+    if (index > node->compacted && index <= node->log_count)
+        node->rotten[index] = true;
 }
 
 /*  One ready of a node. */
@@ -358,9 +439,11 @@ static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *re
                               .snapshot_term = ready->snapshot_term,
                               .truncate_from = ready->truncate_from,
                               .entries = ready->append,
-                              .count = ready->append_count};
-        ready->append = NULL;
-        ready->append_count = 0;
+                              .count = ready->append_count,
+                              .repairs = ready->repairs,
+                              .repairs_count = ready->repairs_count};
+        ready->append = ready->repairs = NULL;
+        ready->append_count = ready->repairs_count = 0;
     }
     for (size_t i = 0; i < ready->committed_count; i++) {
         raft_entry_t *entry = &ready->committed[i];
@@ -443,6 +526,7 @@ static void cluster_start (cluster_t *self, uint64_t id)
     node->config.applied = node->applied;
     node->config.seed = cluster_random (self, UINT32_MAX);
     node->committed_seen = 0;
+    s_disk_look (node);
     node->raft = raft_new (&node->config, cluster_clock (self, id), &reason);
     if (!node->raft)
         fail_msg ("node %d doesn't start: %s", (int)id, reason);
@@ -476,7 +560,8 @@ static cluster_t *cluster_found (uint32_t count, uint32_t founders, uint64_t see
                                                 .first = s_disk_first,
                                                 .last = s_disk_last,
                                                 .term = s_disk_term,
-                                                .entries = s_disk_entries};
+                                                .entries = s_disk_entries,
+                                                .damaged = s_disk_damaged};
         if (node->config.conf_state.voters.count == 0 && id <= founders)
             for (uint64_t voter = 1; voter <= founders; voter++)
                 quorum_set_add (&node->config.conf_state.voters, voter);

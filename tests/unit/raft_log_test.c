@@ -310,9 +310,10 @@ static void test_refusals (void **unused)
     nexus_error_t error;
     assert_int_equal (raft_log_compact (log, 11, &error), -1);
     assert_int_equal (error.code, NEXUS_INVALID);
-    entry = make_entry (5, 3, data, 16); /* nothing wrong with it */
-    assert_int_equal (raft_log_repair (log, &entry, &error), -1);
-    assert_int_equal (error.code, NEXUS_INVALID);
+    entry = make_entry (5, 2, data, 16); /* another one can be read there */
+    write_refused (log, (raft_log_write_t){.repairs = &entry, .repairs_count = 1});
+    entry = make_entry (21, 3, data, 16);
+    write_refused (log, (raft_log_write_t){.repairs = &entry, .repairs_count = 1});
     /*  A lower commit index is old news, no contradiction. */
     set_hard (log, 6, 0, 7);
     assert_int_equal (state_of (log).hard.commit, 10);
@@ -595,11 +596,16 @@ static void test_rotten_entry (void **unused)
         append (log, 101, 110, 6, 10);
         assert_int_equal (state_of (log).damaged, 42);
         /*  Fetched again from the leader. */
-        raft_log_entry_t entry = make_entry (42, 5, data, sizes[i]);
-        assert_int_equal (raft_log_repair (log, &entry, &error), 0);
+        raft_log_entry_t entry = make_entry (42, 4, data, sizes[i]); /* its neighbours say 5 */
+        write_refused (log, (raft_log_write_t){.repairs = &entry, .repairs_count = 1});
+        entry = make_entry (42, 6, data, sizes[i]);
+        write_refused (log, (raft_log_write_t){.repairs = &entry, .repairs_count = 1});
+        entry = make_entry (42, 5, data, sizes[i]);
+        write_ok (log, (raft_log_write_t){.repairs = &entry, .repairs_count = 1});
         assert_int_equal (state_of (log).damaged, 77);
+        write_ok (log, (raft_log_write_t){.repairs = &entry, .repairs_count = 1}); /* again */
         entry = make_entry (77, 5, data, sizes[i]);
-        assert_int_equal (raft_log_repair (log, &entry, &error), 0);
+        write_ok (log, (raft_log_write_t){.repairs = &entry, .repairs_count = 1});
         assert_int_equal (state_of (log).damaged, 0);
         assert_read (log, 1, 110, SIZE_MAX, 110);
         raft_log_close (&log);
@@ -608,6 +614,52 @@ static void test_rotten_entry (void **unused)
         raft_log_close (&log);
         temp_dir_remove (dir);
     }
+}
+
+/*  What follows the damage was never committed, and goes with it: but only then. */
+static void test_repair_and_truncate (void **unused)
+{
+    (void)unused;
+    char dir[64], data[120];
+    temp_dir_new (dir);
+    make_log (dir, 60);
+    flip (dir, "entry 95 of 5", 13, 5, 0x10);
+    flip (dir, "entry 97 of 5", 13, 5, 0x10);
+    raft_log_t *log = open_log (dir);
+    assert_int_equal (state_of (log).damaged, 95);
+    write_refused (log, (raft_log_write_t){.truncate_from = 90});
+    raft_log_entry_t repairs[] = {make_entry (95, 5, data, 60)};
+    raft_log_entry_t entries[] = {make_entry (96, 6, data + 60, 60)};
+    write_ok (log, (raft_log_write_t){.repairs = repairs,
+                                      .repairs_count = 1,
+                                      .truncate_from = 96,
+                                      .entries = entries,
+                                      .count = 1});
+    raft_log_state_t state = state_of (log);
+    assert_int_equal (state.damaged, 0);
+    assert_int_equal (state.last, 96);
+    assert_int_equal (state.last_term, 6);
+    assert_read (log, 1, 96, SIZE_MAX, 96);
+    /*  The entry before a truncation is damaged itself: its term is not known, and not needed. */
+    raft_log_close (&log);
+    flip (dir, "entry 95 of 5", 13, 5, 0x10);
+    log = open_log (dir);
+    write_ok (log, (raft_log_write_t){.truncate_from = 96});
+    state = state_of (log);
+    assert_int_equal (state.last, 95);
+    assert_int_equal (state.damaged, 95);
+    assert_int_equal (state.last_term, 5);
+    /*  A log can't begin behind it. */
+    nexus_error_t error;
+    set_hard (log, 6, 2, 95);
+    assert_int_equal (raft_log_compact (log, 95, &error), 1);
+    assert_int_equal (raft_log_compact (log, 95, &error), -1);
+    assert_int_equal (error.code, NEXUS_INVALID);
+    write_ok (log, (raft_log_write_t){.repairs = repairs, .repairs_count = 1});
+    assert_int_equal (raft_log_compact (log, 95, &error), 0);
+    assert_int_equal (state_of (log).damaged, 0);
+    raft_log_close (&log);
+    temp_dir_remove (dir);
 }
 
 /*  Damage that comes while the log is open is found by the first reader. */
@@ -713,6 +765,7 @@ int main (void)
         cmocka_unit_test (test_killed_while_appending),
         cmocka_unit_test (test_rotten_entry),
         cmocka_unit_test (test_rots_while_open),
+        cmocka_unit_test (test_repair_and_truncate),
         cmocka_unit_test (test_rotten_state),
         cmocka_unit_test (test_record_flips),
         cmocka_unit_test (test_golden_record),
