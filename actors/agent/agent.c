@@ -1,6 +1,8 @@
 /*  agent - the actor that speaks for a worker */
 #include "actors/agent/agent.h"
 
+#include "actors/protocol/known_masters.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,7 @@ typedef struct {
 
 typedef struct {
     const agent_args_t *args;
+    known_masters_t masters;
     heartbeat_t beat;
     const message_t *assignment; /* the newest, held; or NULL */
     const message_t *tasks;      /* the executor's newest task_states, held */
@@ -55,8 +58,8 @@ static const assignment_t *assigned (const agent_t *self)
 static void to_masters (agent_t *self, context_t *ctx, const char *actor, const record_t *kind,
                         const void *body)
 {
-    for (size_t i = 0; i < self->args->master_count; i++) {
-        address_t to = address_remote (&self->args->masters[i], actor, 0);
+    for (size_t i = 0; i < self->masters.count; i++) {
+        address_t to = address_remote (&self->masters.items[i].key, actor, 0);
         context_send (ctx, &to, kind, body);
     }
 }
@@ -280,6 +283,19 @@ static void take_assignment (agent_t *self, context_t *ctx, const message_t *mes
         tell (self, ctx, &self->clients[i]);
 }
 
+/*  ---- the masters -------------------------------------------------------------------------- */
+
+static void take_masters (agent_t *self, context_t *ctx, const master_list_t *masters)
+{
+    address_t file = address_local ("masters_file", 0);
+    if (!known_masters_take (&self->masters, ctx, masters->index, masters->masters.items,
+                             masters->masters.count))
+        return;
+    log_info (context_log (ctx), "the masters are", LOG_UINT ("count", self->masters.count),
+              LOG_UINT ("index", self->masters.index));
+    context_send (ctx, &file, &master_list_record, masters);
+}
+
 /*  ---- the actor ------------------------------------------------------------------------------ */
 
 static void receive (void *state, context_t *ctx, const message_t *message)
@@ -290,6 +306,8 @@ static void receive (void *state, context_t *ctx, const message_t *message)
             take_assignment (self, ctx, message);
         else if (message_body (message, metrics_stored))
             take_stored (self, message->body);
+        else if (message_body (message, master_list))
+            take_masters (self, ctx, message->body);
     } else if (message->role == ROLE_TASK) {
         if (message_body (message, task_join)) {
             client_t *client = client_of (self, message);
@@ -338,6 +356,8 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     self->points = calloc (POINTS_MAX, sizeof (*self->points));
     if (!self->points)
         return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for the agent");
+    known_masters_init (&self->masters, self->args->masters_index, self->args->masters,
+                        self->args->master_count);
     context_after (ctx, 0, 0);
     return 0;
 }
@@ -350,6 +370,7 @@ static void stop (void *state, context_t *ctx)
     for (size_t i = 0; i < 3; i++)
         if (*held[i])
             message_release ((message_t **)held[i]);
+    known_masters_clear (&self->masters);
     free (self->clients);
     free (self->points);
 }

@@ -7,8 +7,9 @@
 
     Sends: heartbeat to masters' "registry", worker_report to their "scheduler";
            task_orders to "executor", shard_orders to "aggregator"; group_view,
-           task_stop to tasks' "contributor".
-    Takes: assignment, metrics_stored; task_states, shard_states; task_join,
+           task_stop to tasks' "contributor"; master_list to "masters_file"; link_dial,
+           link_hangup to "link".
+    Takes: assignment, metrics_stored, master_list; task_states, shard_states; task_join,
            task_metrics.
 */
 #pragma once
@@ -18,9 +19,10 @@
 
 /*  All borrowed. */
 typedef struct {
-    heartbeat_t self; /* what this worker offers; session is set by the agent */
-    const record_key_t *masters;
+    heartbeat_t self;        /* what this worker offers; session is set by the agent */
+    const master_t *masters; /* as known at the start; they tell of others */
     size_t master_count;
+    uint64_t masters_index; /* of the configuration that the list is from; 0: of no one's */
     int64_t heartbeat_ms;
     double (*load) (void); /* the machine's load average, or NULL */
 } agent_args_t;

@@ -125,6 +125,16 @@ static void put_roles (application_t *self, const cluster_conf_t *conf)
     }
 }
 
+/*  One that has spoken before it was written down has said which log it has. */
+static void put_new (application_t *self, const master_t *said)
+{
+    master_t master = *said, before;
+    ledger_key_t key = ledger_key_node (&master.key);
+    if (application_get (self, LEDGER_MASTERS, key, &before))
+        master.incarnation = before.incarnation;
+    application_put (self, LEDGER_MASTERS, key, &master_record, &master);
+}
+
 int apply_change_masters (application_t *self, const void *body)
 {
     const change_masters_t *command = body;
@@ -149,8 +159,7 @@ int apply_change_masters (application_t *self, const void *body)
         return -1;
     for (size_t i = 0; i < command->masters.count; i++)
         if (find_member (&conf, &command->masters.items[i].key))
-            application_put (self, LEDGER_MASTERS, ledger_key_node (&command->masters.items[i].key),
-                             &master_record, &command->masters.items[i]);
+            put_new (self, &command->masters.items[i]);
     put_roles (self, &conf);
     conf.index = self->index;
     application_put (self, LEDGER_META, ledger_key_text (LEDGER_CONF), &cluster_conf_record, &conf);

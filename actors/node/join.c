@@ -17,7 +17,7 @@ enum {
     ASK_TIMEOUT_MS = 3000,
     PAUSE_US = 300000,
     CERTIFICATE_MAX = 1024,
-    MASTERS_MAX = 9
+    MASTERS_MAX = 32
 };
 
 /*  True if the file holds a certificate for this key. */

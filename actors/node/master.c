@@ -6,6 +6,7 @@
 #include "actors/gateway/gateway.h"
 #include "actors/gateway/http.h"
 #include "actors/ledger/ledger.h"
+#include "actors/node/masters_file.h"
 #include "actors/protocol/catalog.h"
 #include "actors/registry/registry.h"
 #include "actors/scheduler/scheduler.h"
@@ -22,7 +23,7 @@
 #define LEDGER_MAP_SIZE ((size_t) 16 << 30)
 #define DOMAIN          "control"
 
-enum { MASTERS_MAX = 9, ELECTION_MS = 300 };
+enum { MASTERS_MAX = 96 /* as the ledger's configuration */, ELECTION_MS = 300, HAND_OVER_MS = 5000 };
 
 struct master_node {
     const master_config_t *config;
@@ -37,8 +38,10 @@ struct master_node {
     runtime_t *runtime;
     zactor_t *host;
 
-    record_key_t keys[MASTERS_MAX];
-    master_t masters[MASTERS_MAX];
+    masters_file_t founders;
+    record_key_t founder_keys[MASTERS_MAX];
+    master_t *masters; /* as the ledger has them, or until it does, the configuration file */
+    size_t master_count;
     link_dial_t dials[MASTERS_MAX];
     const char *dial_endpoints[MASTERS_MAX];
     zap_config_t zap;
@@ -109,22 +112,103 @@ static int open_files (master_node_t *self, log_t *log, nexus_error_t *error)
     return self->copies ? snapshot_files_recover (self->copies, log, error) : -1;
 }
 
-static void know_masters (master_node_t *self)
+/*  A node that was never part of anything: nothing depends on what it is told now. */
+static int is_fresh (master_node_t *self, bool *ret_fresh, nexus_error_t *error)
+{
+    raft_log_state_t state;
+    raft_log_state (self->raft_log, &state);
+    tables_txn_t *txn = tables_begin (self->tables, false, error);
+    if (!txn)
+        return -1;
+    *ret_fresh = state.first == 1 && state.last == 0 && state.hard.term == 0 &&
+                 ledger_number (txn, LEDGER_APPLIED) == 0;
+    tables_abort (&txn);
+    return 0;
+}
+
+/*  The masters of the configuration file. */
+static int list_configured (master_node_t *self, master_t **ret_masters, nexus_error_t *error)
 {
     const master_config_t *config = self->config;
+    master_t *masters = arena_alloc (&self->arena, config->masters.count * sizeof (*masters));
+    if (!masters)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a master");
     for (size_t i = 0; i < config->masters.count; i++) {
         const peer_config_t *peer = &config->masters.items[i];
-        self->keys[i] = peer->key;
-        self->masters[i] = (master_t){ .key = peer->key, .name = peer->name,
-                                       .endpoint = peer->endpoint, .api = peer->api };
-        if (!memcmp (&peer->key, &self->key.public_key, sizeof (record_key_t)))
-            continue;
-        self->dial_endpoints[self->node.dial_count] = peer->endpoint;
-        self->dials[self->node.dial_count] =
-            (link_dial_t){ .node = peer->key, .role = ROLE_MASTER, .name = peer->name,
-                           .endpoints = { &self->dial_endpoints[self->node.dial_count], 1 } };
-        self->node.dial_count++;
+        masters[i] = (master_t){ .key = peer->key, .name = peer->name, .endpoint = peer->endpoint,
+                                 .api = peer->api };
     }
+    *ret_masters = masters;
+    return 0;
+}
+
+/*  Whom the cluster began with, or that it was there before us: told by the configuration file at
+    the first start, and never again. */
+static int know_founders (master_node_t *self, log_t *log, nexus_error_t *error)
+{
+    const char *path = path_in (self, "founders");
+    bool fresh;
+    if (is_fresh (self, &fresh, error))
+        return -1;
+    int rc = masters_file_load (path, &self->arena, &self->founders, error);
+    if (rc && error->code != NEXUS_NOT_FOUND)
+        return -1;
+    if (rc || fresh) {
+        bool join = fresh && self->config->join;
+        self->founders = (masters_file_t){ .joined = join };
+        if (!join) {
+            self->founders.masters.items = self->masters;
+            self->founders.masters.count = self->master_count;
+        }
+        if (masters_file_save (path, &self->founders, error))
+            return -1;
+        log_info (log, join ? "this master waits to be let in: nexus master add"
+                            : "this master founds a cluster with those of its configuration file",
+                  LOG_UINT ("founders", self->founders.masters.count));
+    }
+    for (size_t i = 0; i < self->founders.masters.count; i++)
+        self->founder_keys[i] = self->founders.masters.items[i].key;
+    return 0;
+}
+
+static int know_masters (master_node_t *self, log_t *log, nexus_error_t *error)
+{
+    cluster_conf_t conf;
+    void *known = NULL;
+    size_t count = 0;
+    tables_txn_t *txn = tables_begin (self->tables, false, error);
+    if (!txn)
+        return -1;
+    int rc = ledger_get_conf (txn, &self->arena, &conf, error) ||
+             ledger_list (txn, LEDGER_MASTERS, NULL, NULL, 0, &self->arena, &known, &count, error);
+    tables_abort (&txn);
+    if (rc || list_configured (self, &self->masters, error))
+        return -1;
+    self->master_count = self->config->masters.count;
+    if (know_founders (self, log, error))
+        return -1;
+    if (conf.members.count && count <= MASTERS_MAX) {
+        self->masters = known;
+        self->master_count = count;
+    }
+    return 0;
+}
+
+static int plan_dials (master_node_t *self, nexus_error_t *error)
+{
+    link_dial_t *dials = arena_alloc (&self->arena, self->master_count * sizeof (*dials));
+    if (!dials)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a master");
+    self->node.dials = dials;
+    for (size_t i = 0; i < self->master_count; i++) {
+        const master_t *master = &self->masters[i];
+        if (memcmp (&master->key, &self->key.public_key, sizeof (record_key_t)) &&
+            master->endpoint && *master->endpoint)
+            dials[self->node.dial_count++] =
+                (link_dial_t){ .node = master->key, .role = ROLE_MASTER, .name = master->name,
+                               .endpoints = { (const char **) (uintptr_t) &master->endpoint, 1 } };
+    }
+    return 0;
 }
 
 /*  "m1.example.org" of https://m1.example.org:7443, "::1" of https://[::1]:7443; NULL if there is none. */
@@ -150,6 +234,7 @@ static int64_t election_ms (const master_config_t *config)
 static void compose (master_node_t *self, size_t me)
 {
     const master_config_t *config = self->config;
+    const peer_config_t *own = &config->masters.items[me];
     self->zap = (zap_config_t){ .keyring = self->keyring };
     self->link = (link_config_t){ .name = config->name, .key = &self->key,
                                   .endpoints = &config->bind, .endpoint_count = 1,
@@ -162,22 +247,30 @@ static void compose (master_node_t *self, size_t me)
                                           .entries = config->snapshot_entries,
                                           .log_bytes = config->snapshot_log_mib << 20,
                                           .bytes_per_second = config->snapshot_mib_per_second << 20 };
-    self->election = (election_args_t){ .masters = self->keys, .records = self->masters,
-                                        .masters_count = config->masters.count,
+    raft_log_state_t log;
+    raft_log_state (self->raft_log, &log);
+    self->election = (election_args_t){ .masters = self->founder_keys,
+                                        .records = self->founders.masters.items,
+                                        .masters_count = self->founders.masters.count,
+                                        .join = self->founders.joined,
                                         .election_ms = election_ms (config),
                                         .election_ms_min = (int64_t) config->election_ms_min,
                                         .election_ms_max = (int64_t) config->election_ms_max,
                                         .log = election_raft_log (self->raft_log) };
     self->registry = (registry_args_t){ .tables = self->tables, .keyring = self->keyring,
                                         .domain = DOMAIN, .root = &self->root,
-                                        .self = self->masters[me], .masters = self->keys,
-                                        .master_count = config->masters.count,
+                                        .self = { .key = self->key.public_key,
+                                                  .name = config->name,
+                                                  .endpoint = own->endpoint, .api = own->api,
+                                                  .incarnation = log.incarnation },
+                                        .masters = self->masters,
+                                        .master_count = self->master_count,
                                         .lost_after_ms = (int64_t) config->lost_after_ms };
     self->scheduler = (scheduler_args_t){ .tables = self->tables };
     self->gateway = (gateway_args_t){ .tables = self->tables, .name = config->name,
                                       .masters = self->masters,
-                                      .master_count = config->masters.count };
-    self->api_names[0] = host_of (self, config->masters.items[me].api);
+                                      .master_count = self->master_count };
+    self->api_names[0] = host_of (self, own->api);
     self->http = (http_args_t){ .config = &config->api, .dir = config->dir,
                                 .names = self->api_names };
 
@@ -211,7 +304,6 @@ static void compose (master_node_t *self, size_t me)
                                    children[i].behaviour != &election_behaviour;
     self->node.children = self->children;
     self->node.count = sizeof (children) / sizeof (children[0]);
-    self->node.dials = self->dials;
 }
 
 /*  Masters know each other before anything is applied: otherwise a new cluster
@@ -219,19 +311,19 @@ static void compose (master_node_t *self, size_t me)
 static int admit_masters (master_node_t *self, nexus_error_t *error)
 {
     keyring_entry_t entries[MASTERS_MAX] = { { .role = ROLE_NONE } };
-    for (size_t i = 0; i < self->config->masters.count; i++) {
-        entries[i] = (keyring_entry_t){ .key = self->keys[i], .role = ROLE_MASTER };
+    for (size_t i = 0; i < self->master_count; i++) {
+        entries[i] = (keyring_entry_t){ .key = self->masters[i].key, .role = ROLE_MASTER };
         strncpy (entries[i].name, self->masters[i].name, sizeof (entries[i].name) - 1);
     }
-    return keyring_replace (self->keyring, DOMAIN, entries, self->config->masters.count, error);
+    return keyring_replace (self->keyring, DOMAIN, entries, self->master_count, error);
 }
 
 static int start (master_node_t *self, log_t *log, nexus_error_t *error)
 {
     size_t me = 0;
-    if (open_files (self, log, error) || find_self (self, &me, error))
+    if (open_files (self, log, error) || find_self (self, &me, error) ||
+        know_masters (self, log, error) || plan_dials (self, error))
         return -1;
-    know_masters (self);
     self->keyring = keyring_new ();
     self->runtime = runtime_new (&(runtime_config_t){ .name = self->config->name,
                                                       .key = self->key.public_key, .log = log },
@@ -262,12 +354,27 @@ master_node_t *master_node_new (const master_config_t *config, log_t *log, nexus
     return self;
 }
 
+/*  A leader that goes in peace lets another one lead first, and waits until that does: nobody waits
+    for a timeout, and whoever asks it meanwhile gets his answer. */
+static void hand_over (master_node_t *self)
+{
+    nexus_error_t error;
+    address_t election = address_local ("election", 0);
+    leadership_transfer_t transfer = { .own = true };
+    message_t *reply = runtime_call (self->runtime, &election, &leadership_transfer_record,
+                                     &transfer, HAND_OVER_MS, &error);
+    if (reply)
+        message_release (&reply);
+}
+
 void master_node_destroy (master_node_t **self_p)
 {
     master_node_t *self = *self_p;
     if (!self)
         return;
     *self_p = NULL;
+    if (self->host)
+        hand_over (self);
     zactor_destroy (&self->host);
     runtime_destroy (&self->runtime);
     if (self->keyring)

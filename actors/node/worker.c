@@ -7,6 +7,7 @@
 #include "actors/executor/logs.h"
 #include "actors/executor/process.h"
 #include "actors/node/join.h"
+#include "actors/node/masters_file.h"
 #include "actors/protocol/catalog.h"
 #include "runtime/supervisor.h"
 #include "transport/zap.h"
@@ -21,7 +22,6 @@
 #define LANE_DOMAIN    "lane"
 
 enum {
-    MASTERS_MAX = 9,
     SOCKET_PATH_MAX = 100, /* of a Unix socket: 107 and some room */
     STATUS_TIMEOUT_MS = 5000
 };
@@ -36,9 +36,9 @@ struct worker_node {
     zactor_t *links;    /* first up, last down: zap, link, lane */
     zactor_t *services;
 
-    record_key_t masters[MASTERS_MAX];
-    link_dial_t dials[MASTERS_MAX];
-    const char *dial_endpoints[MASTERS_MAX];
+    masters_file_t masters; /* as heard of last, or as configured */
+    link_dial_t *dials;
+    const char *masters_path;
     const char *agent_endpoint;
     zap_config_t zap;
     link_config_t link, lane;
@@ -49,7 +49,7 @@ struct worker_node {
     aggregator_args_t aggregator;
     process_args_t process;
     logs_args_t logs;
-    child_t service_children[5];
+    child_t service_children[6];
     node_args_t service_node;
 };
 
@@ -66,15 +66,51 @@ static const char *path_in (worker_node_t *self, const char *name)
 
 /*  ---- links ------------------------------------------------------------------------ */
 
+static int list_configured (worker_node_t *self, nexus_error_t *error)
+{
+    const worker_config_t *config = self->config;
+    size_t count = config->masters.count;
+    self->masters = (masters_file_t){ .index = 0 };
+    self->masters.masters.items = arena_alloc (&self->arena, count * sizeof (master_t));
+    if (!self->masters.masters.items)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a worker");
+    self->masters.masters.count = count;
+    for (size_t i = 0; i < count; i++) {
+        const peer_config_t *peer = &config->masters.items[i];
+        self->masters.masters.items[i] = (master_t){ .key = peer->key, .name = peer->name,
+                                                     .endpoint = peer->endpoint, .api = peer->api };
+    }
+    return 0;
+}
+
+/*  Whom it heard of last, or else the configuration file's masters. What is remembered is newer: masters
+    come and go, and nobody edits the files of all workers then. */
+static int know_masters (worker_node_t *self, log_t *log, nexus_error_t *error)
+{
+    self->masters_path = path_in (self, "masters");
+    int rc = masters_file_load (self->masters_path, &self->arena, &self->masters, error);
+    if (rc && error->code != NEXUS_NOT_FOUND)
+        log_warning (log, "the masters that were heard of last can't be read: the configuration "
+                          "file's are taken", LOG_TEXT ("reason", error->text));
+    if (rc || !self->masters.masters.count)
+        rc = list_configured (self, error);
+    size_t count = self->masters.masters.count;
+    self->dials = rc ? NULL : arena_alloc (&self->arena, count * sizeof (*self->dials));
+    if (!self->dials)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a worker");
+    return 0;
+}
+
 static void compose_links (worker_node_t *self)
 {
     const worker_config_t *config = self->config;
-    for (size_t i = 0; i < config->masters.count; i++) {
-        const peer_config_t *peer = &config->masters.items[i];
-        self->masters[i] = peer->key;
-        self->dial_endpoints[i] = peer->endpoint;
-        self->dials[i] = (link_dial_t){ .node = peer->key, .role = ROLE_MASTER, .name = peer->name,
-                                        .endpoints = { &self->dial_endpoints[i], 1 } };
+    size_t dials = 0;
+    for (size_t i = 0; i < self->masters.masters.count; i++) {
+        const master_t *master = &self->masters.masters.items[i];
+        if (master->endpoint && *master->endpoint)
+            self->dials[dials++] =
+                (link_dial_t){ .node = master->key, .role = ROLE_MASTER, .name = master->name,
+                               .endpoints = { (const char **) (uintptr_t) &master->endpoint, 1 } };
     }
     /*  Tasks reach the agent over a Unix socket in our directory, or, where the path is
         too long for one, in Linux's abstract namespace; CURVE guards both. */
@@ -101,7 +137,7 @@ static void compose_links (worker_node_t *self)
     };
     memcpy (self->link_children, children, sizeof (children));
     self->link_node = (node_args_t){ .children = self->link_children, .count = 3,
-                                     .dials = self->dials, .dial_count = config->masters.count };
+                                     .dials = self->dials, .dial_count = dials };
 }
 
 /*  The endpoint that others reach the data lane at: as configured, or as bound. */
@@ -149,7 +185,9 @@ static int compose_services (worker_node_t *self, nexus_error_t *error)
     const char *lane;
     if (lane_endpoint (self, &lane, error))
         return -1;
-    self->agent = (agent_args_t){ .masters = self->masters, .master_count = config->masters.count,
+    self->agent = (agent_args_t){ .masters = self->masters.masters.items,
+                                  .master_count = self->masters.masters.count,
+                                  .masters_index = self->masters.index,
                                   .heartbeat_ms = (int64_t) config->heartbeat_ms,
                                   .load = load_average };
     self->agent.self = (heartbeat_t){ .name = config->name, .site = config->site,
@@ -175,9 +213,11 @@ static int compose_services (worker_node_t *self, nexus_error_t *error)
         { .behaviour = &executor_behaviour, .name = "executor", .thread = true },
         { .behaviour = &aggregator_behaviour, .name = "aggregator", .args = &self->aggregator,
           .thread = true },
+        { .behaviour = &masters_file_behaviour, .name = "masters_file", .args = self->masters_path,
+          .thread = true },
     };
     memcpy (self->service_children, children, sizeof (children));
-    self->service_node = (node_args_t){ .children = self->service_children, .count = 5 };
+    self->service_node = (node_args_t){ .children = self->service_children, .count = 6 };
     return 0;
 }
 
@@ -188,7 +228,8 @@ static int start (worker_node_t *self, log_t *log, nexus_error_t *error)
     const worker_config_t *config = self->config;
     self->lock = node_dir_take (config->dir, error);
     if (self->lock < 0 || keypair_load_or_generate (&self->key, path_in (self, "node.key"), error) ||
-        node_join (config, &self->key, path_in (self, "membership"), log, error))
+        node_join (config, &self->key, path_in (self, "membership"), log, error) ||
+        know_masters (self, log, error))
         return -1;
     self->keyring = keyring_new ();
     self->runtime = runtime_new (&(runtime_config_t){ .name = config->name,

@@ -33,6 +33,7 @@ static const catalog_entry_t entries[] = {
     { &assignment_record, MASTER },
     { &log_read_record, MASTER },
     { &log_chunk_record, WORKER },
+    { &master_list_record, MASTER },
     { &task_join_record, TASK },
     { &task_metrics_record, TASK },
     { &task_stop_record, WORKER },

@@ -136,6 +136,9 @@ RECORD_DEFINE (cluster_view, 109, 0, "A master's soft state.", CLUSTER_VIEW)
 #define RECORD_SELF task_file_t
 RECORD_DEFINE (task_file, 0, 0, "Who a task is: the file named by NEXUS_TASK_FILE.", TASK_FILE)
 #undef RECORD_SELF
+#define RECORD_SELF master_list_t
+RECORD_DEFINE (master_list, 104, 0, "Who the masters are.", MASTER_LIST)
+#undef RECORD_SELF
 #define RECORD_SELF task_join_t
 RECORD_DEFINE (task_join, 105, 0, "A task asks for its group.", TASK_JOIN)
 #undef RECORD_SELF

@@ -167,6 +167,13 @@ RECORD_DECLARE (ledger_changed, LEDGER_CHANGED)
 
 /*  ---- workers and masters -------------------------------------------------- */
 
+/*  From "registry" on a master to "registry" on the others and to "agent" on workers: when
+    they connect, and whenever it changes. Of two lists the one with the higher index counts. */
+#define MASTER_LIST(F) \
+    F (UINT, index, _, .doc = "Log index of the configuration that it is from.") \
+    F (RECORDS, masters, master, .max = 96, .doc = "All of them.")
+RECORD_DECLARE (master_list, MASTER_LIST)
+
 /*  A joiner's request to "registry" on any master. The reply is enrolled. */
 #define ENROL(F) \
     F (KEY, key, _, .doc = "The public key that the node will use.") \

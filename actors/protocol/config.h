@@ -38,7 +38,8 @@ RECORD_DECLARE (api_config, API_CONFIG)
     F (STRING, site, _, .def = "default", .max = 63, .doc = "Where it stands.") \
     F (STRING, dir, _, .flags = RECORD_REQUIRED, .min = 1, .max = 1024, .doc = "Its directory: keys, log, ledger. Nobody else's.") \
     F (STRING, bind, _, .flags = RECORD_REQUIRED, .min = 1, .max = 200, .doc = "tcp://ADDRESS:PORT to listen on.") \
-    F (RECORDS, masters, peer_config, .flags = RECORD_REQUIRED, .min = 1, .max = 9, .doc = "All masters, this one included.") \
+    F (RECORDS, masters, peer_config, .flags = RECORD_REQUIRED, .min = 1, .max = 32, .doc = "All masters, this one included. Of a new cluster: those that found it, the same in each one's file; they decide. With join: those that are there, and this one. Looked at until the cluster has told this master who they are.") \
+    F (BOOL, join, _, .doc = "This master comes to a cluster that is there: at its first start it waits until nexus master add lets it in. Without, its first start founds a new cluster with the masters above.") \
     F (STRING, root, _, .flags = RECORD_REQUIRED, .max = 1024, .doc = "File of the cluster's root key.") \
     F (RECORD, api, api_config, .doc = "The HTTPS API.") \
     F (UINT, election_ms_min, _, .def = "150", .min = 20, .max = 60000, .unit = "ms", .doc = "The election timeout is fitted to the network and the disk, but is never shorter: silence after which a master stands for election, at random up to twice that.") \
@@ -60,7 +61,7 @@ RECORD_DECLARE (lane_config, LANE_CONFIG)
     F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "Unique in the cluster.") \
     F (STRING, site, _, .def = "default", .max = 63, .doc = "Where it stands.") \
     F (STRING, dir, _, .flags = RECORD_REQUIRED, .min = 1, .max = 1024, .doc = "Its directory: key, tasks, logs. Nobody else's.") \
-    F (RECORDS, masters, peer_config, .flags = RECORD_REQUIRED, .min = 1, .max = 9, .doc = "All masters.") \
+    F (RECORDS, masters, peer_config, .flags = RECORD_REQUIRED, .min = 1, .max = 32, .doc = "The masters, or some of them: those tell of the others, and DIR/masters remembers.") \
     F (STRING, token, _, .max = 1024, .doc = "File of the join token; needed until the worker has joined.") \
     F (RECORD, resources, resources, .doc = "What it offers; cpu 0: all cores.") \
     F (RECORD, lane, lane_config, .doc = "Its data lane.") \
@@ -71,7 +72,7 @@ RECORD_DECLARE (worker_config, WORKER_CONFIG)
 
 /*  What `nexus` as a client needs: written by nexus up. */
 #define CLIENT_CONFIG(F) \
-    F (STRINGS, endpoints, _, .flags = RECORD_REQUIRED, .min = 1, .max = 9, .doc = "https://HOST:PORT of the masters' APIs; any of them will do.") \
+    F (STRINGS, endpoints, _, .flags = RECORD_REQUIRED, .min = 1, .max = 32, .doc = "https://HOST:PORT of the masters' APIs; any of them will do.") \
     F (STRING, token, _, .flags = RECORD_SECRET, .max = 200, .doc = "Bearer token.") \
     F (STRING, authority, _, .max = 1024, .doc = "PEM file of the certificates to trust.")
 RECORD_DECLARE (client_config, CLIENT_CONFIG)

@@ -1,6 +1,7 @@
 /*  registry - the actor that keeps the workers: enrolment, liveness, trust */
 #include "actors/registry/registry.h"
 
+#include "actors/protocol/known_masters.h"
 #include "transport/link.h"
 
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 enum {
     TICK_MS = 100,
+    REFUSED_MS = 10000,   /* until a refused proposal of our own record is made again */
     RECONNECT_MS = 10000, /* a worker has dialled again by then, whatever its back-off */
     ENROLS_MAX = 256,
     MEMORY_MAX = 256 << 20
@@ -41,7 +43,9 @@ typedef struct {
     size_t member_count, member_room;
     enrolment_t enrolments[ENROLS_MAX];
     size_t enrolment_count;
+    known_masters_t masters;
     uint64_t master_request; /* our own record's proposal */
+    int64_t master_again_ns; /* not before: it was refused */
     bool master_known;       /* the ledger has it as it is */
     bool dirty;              /* the ledger changed */
     metric_t *alive_metric, *lost_metric;
@@ -113,12 +117,13 @@ static void entry (keyring_entry_t *out, const record_key_t *key, role_t role, c
 static int admit (registry_t *self, const worker_t *workers, size_t worker_count,
                   const token_t *tokens, size_t token_count, nexus_error_t *error)
 {
-    size_t count = self->args->master_count + worker_count + token_count, n = 0;
+    size_t count = self->masters.count + worker_count + token_count, n = 0;
     keyring_entry_t *entries = calloc (count + 1, sizeof (*entries));
     if (!entries)
         return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for %zu keys", count);
-    for (size_t i = 0; i < self->args->master_count; i++)
-        entry (&entries[n++], &self->args->masters[i], ROLE_MASTER, "master", 0);
+    for (size_t i = 0; i < self->masters.count; i++)
+        entry (&entries[n++], &self->masters.items[i].key, ROLE_MASTER, self->masters.items[i].name,
+               0);
     for (size_t i = 0; i < worker_count; i++)
         entry (&entries[n++], &workers[i].key, ROLE_WORKER, workers[i].name, 0);
     for (size_t i = 0; i < token_count; i++)
@@ -128,32 +133,95 @@ static int admit (registry_t *self, const worker_t *workers, size_t worker_count
     return rc;
 }
 
-static bool same_master (const master_t *a, const master_t *b)
+/*  ---- masters ------------------------------------------------------------------------ */
+
+static void tell_masters (const registry_t *self, context_t *ctx, const address_t *to)
 {
-    return record_equal (&master_record, a, b);
+    master_list_t masters = {
+        .index = self->masters.index,
+        .masters = {(master_t *)(uintptr_t)self->masters.items, self->masters.count}};
+    context_send (ctx, to, &master_list_record, &masters);
 }
 
-/*  Reads what the ledger says of nodes. */
-static int refresh (registry_t *self, nexus_error_t *error)
+/*  Everybody who is connected (or may soon be) hears of the new list. */
+static void spread_masters (const registry_t *self, context_t *ctx)
 {
+    for (size_t i = 0; i < self->masters.count; i++) {
+        address_t to = address_remote (&self->masters.items[i].key, "registry", 0);
+        if (memcmp (&to.node, context_node (ctx), sizeof (to.node)))
+            tell_masters (self, ctx, &to);
+    }
+    for (size_t i = 0; i < self->member_count; i++) {
+        address_t to = address_remote (&self->members[i]->key, "agent", 0);
+        if (self->members[i]->enrolled && self->members[i]->beat)
+            tell_masters (self, ctx, &to);
+    }
+}
+
+/*  What another master says: we may have been away, or not be admitted yet. */
+static void take_masters (registry_t *self, context_t *ctx, const master_list_t *masters)
+{
+    if (masters->index > self->masters.index &&
+        known_masters_take (&self->masters, ctx, masters->index, masters->masters.items,
+                            masters->masters.count))
+        self->dirty = true; /* the keyring has to follow */
+}
+
+/*  ---- the ledger --------------------------------------------------------------------- */
+
+typedef struct {
     worker_t *workers;
     token_t *tokens;
-    master_t master;
-    size_t worker_count, token_count;
+    master_t *masters;
+    size_t worker_count, token_count, master_count;
+    cluster_conf_t conf;
+} nodes_t;
+
+static int read_nodes (registry_t *self, nodes_t *nodes, nexus_error_t *error)
+{
     tables_txn_t *txn = tables_begin (self->args->tables, false, error);
     if (!txn)
         return -1;
     arena_reset (&self->arena);
-    int found = 0;
-    int rc = ledger_list_workers (txn, &self->arena, &workers, &worker_count, error) ||
-             ledger_list (txn, LEDGER_TOKENS, NULL, NULL, 0, &self->arena, (void **)&tokens,
-                          &token_count, error) ||
-             (found = ledger_get (txn, LEDGER_MASTERS, ledger_key_node (&self->args->self.key),
-                                  &self->arena, &master, error)) < 0;
+    int rc =
+        ledger_list_workers (txn, &self->arena, &nodes->workers, &nodes->worker_count, error) ||
+        ledger_list (txn, LEDGER_TOKENS, NULL, NULL, 0, &self->arena, (void **)&nodes->tokens,
+                     &nodes->token_count, error) ||
+        ledger_list (txn, LEDGER_MASTERS, NULL, NULL, 0, &self->arena, (void **)&nodes->masters,
+                     &nodes->master_count, error) ||
+        ledger_get_conf (txn, &self->arena, &nodes->conf, error);
     tables_abort (&txn);
-    if (rc)
+    return rc ? -1 : 0;
+}
+
+/*  Is there anything that the ledger doesn't know of this master? Its name and its role are not for
+    itself to say, and who isn't a member (yet) has nothing to say. */
+static bool knows_us (const registry_t *self, const nodes_t *nodes)
+{
+    const master_t *wanted = &self->args->self;
+    for (size_t i = 0; i < nodes->master_count; i++) {
+        master_t master = nodes->masters[i];
+        if (memcmp (&master.key, &wanted->key, sizeof (master.key)))
+            continue;
+        master.name = wanted->name;
+        master.role = wanted->role;
+        return record_equal (&master_record, &master, wanted);
+    }
+    return nodes->conf.members.count > 0;
+}
+
+/*  Reads what the ledger says of nodes. */
+static int refresh (registry_t *self, context_t *ctx, nexus_error_t *error)
+{
+    nodes_t nodes;
+    if (read_nodes (self, &nodes, error))
         return -1;
-    self->master_known = found && same_master (&master, &self->args->self);
+    self->master_known = knows_us (self, &nodes);
+    bool news =
+        nodes.conf.members.count && known_masters_take (&self->masters, ctx, nodes.conf.index,
+                                                        nodes.masters, nodes.master_count);
+    const worker_t *workers = nodes.workers;
+    size_t worker_count = nodes.worker_count;
     for (size_t i = 0; i < self->member_count; i++)
         self->members[i]->enrolled = false;
     double lost = 0;
@@ -168,19 +236,14 @@ static int refresh (registry_t *self, nexus_error_t *error)
     metric_set (self->lost_metric, lost);
     metric_set (self->alive_metric, (double)worker_count - lost);
     self->dirty = false;
-    return admit (self, workers, worker_count, tokens, token_count, error);
+    if (admit (self, workers, worker_count, nodes.tokens, nodes.token_count, error))
+        return -1;
+    if (news)
+        spread_masters (self, ctx);
+    return 0;
 }
 
 /*  ---- enrolment ------------------------------------------------------------------------ */
-
-/*  Nobody proves that the key is its own: it must not take a master's role away. */
-static bool is_master (const registry_t *self, const record_key_t *key)
-{
-    for (size_t i = 0; i < self->args->master_count; i++)
-        if (!memcmp (&self->args->masters[i], key, sizeof (*key)))
-            return true;
-    return false;
-}
 
 static void take_enrol (registry_t *self, context_t *ctx, const message_t *message)
 {
@@ -190,7 +253,8 @@ static void take_enrol (registry_t *self, context_t *ctx, const message_t *messa
                                "too many nodes are joining at once: try again");
         return;
     }
-    if (record_key_is_zero (&enrol->key) || is_master (self, &enrol->key) ||
+    /* Nobody proves that the key is its own: it must not take a master's role away. */
+    if (record_key_is_zero (&enrol->key) || known_masters_find (&self->masters, &enrol->key) ||
         !memcmp (&enrol->key, &message->from.node, sizeof (enrol->key))) {
         context_reply_failure (ctx, message, NEXUS_INVALID,
                                "enrol: expected a key of the node's own");
@@ -308,6 +372,10 @@ static void take_heartbeat (registry_t *self, context_t *ctx, const message_t *m
 
 static void take_peer_event (registry_t *self, context_t *ctx, const peer_event_t *event)
 {
+    bool master = event->role == ROLE_MASTER;
+    address_t to = address_remote (&event->node, master ? "registry" : "agent", 0);
+    if (event->up && self->masters.index && (master || event->role == ROLE_WORKER))
+        tell_masters (self, ctx, &to);
     member_t *member = event->role == ROLE_WORKER ? member_of (self, &event->node, false) : NULL;
     if (member)
         member->broken_ns = event->up ? 0 : context_now (ctx);
@@ -317,9 +385,16 @@ static void take_peer_event (registry_t *self, context_t *ctx, const peer_event_
 
 static void take_reply (registry_t *self, context_t *ctx, const message_t *message)
 {
-    if (message->correlation == self->master_request)
+    if (message->correlation == self->master_request) {
+        const failure_t *failure = message_body (message, failure);
+        if (self->master_request && failure && failure->code != NEXUS_UNAVAILABLE &&
+            failure->code != NEXUS_DEADLINE) {
+            log_error (context_log (ctx), "the cluster refuses what this master says of itself",
+                       LOG_TEXT ("reason", failure->text));
+            self->master_again_ns = context_now (ctx) + MS_TO_NS (REFUSED_MS);
+        }
         self->master_request = 0;
-    else if (!answer_enrol (self, ctx, message))
+    } else if (!answer_enrol (self, ctx, message))
         for (size_t i = 0; i < self->member_count; i++)
             if (self->members[i]->request == message->correlation)
                 self->members[i]->request = 0; /* what failed is tried again at a tick */
@@ -334,6 +409,8 @@ static void receive (void *state, context_t *ctx, const message_t *message)
         take_heartbeat (self, ctx, message);
     else if (message->role == ROLE_JOINER && message_body (message, enrol))
         take_enrol (self, ctx, message);
+    else if (message->role == ROLE_MASTER && message_body (message, master_list))
+        take_masters (self, ctx, message->body);
     else if (message->role != ROLE_LOCAL)
         return;
     else if (message_body (message, peer_event))
@@ -357,7 +434,7 @@ static void settle (void *state, context_t *ctx)
 {
     registry_t *self = state;
     nexus_error_t error;
-    if (self->dirty && refresh (self, &error)) {
+    if (self->dirty && refresh (self, ctx, &error)) {
         context_fail (ctx, &error);
         return;
     }
@@ -380,6 +457,7 @@ static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
     (void)id;
     (void)data;
     if (!self->master_known && !self->master_request &&
+        context_now (ctx) >= self->master_again_ns &&
         !record_key_is_zero (&self->leadership.leader))
         self->master_request =
             command_propose (ctx, &set_master_record, &(set_master_t){.master = self->args->self});
@@ -400,8 +478,10 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
                                         "Workers that are not lost.", NULL);
     self->lost_metric =
         metrics_gauge (context_metrics (ctx), "nexus_workers_lost", "Workers that are lost.", NULL);
-    if (refresh (self, error)) {
+    known_masters_init (&self->masters, 0, self->args->masters, self->args->master_count);
+    if (refresh (self, ctx, error)) {
         arena_reset (&self->arena);
+        known_masters_clear (&self->masters);
         return -1;
     }
     address_t election = address_local ("election", 0), ledger = address_local ("ledger", 0);
@@ -423,6 +503,7 @@ static void stop (void *state, context_t *ctx)
     for (size_t i = 0; i < self->enrolment_count; i++)
         message_release ((message_t **)&self->enrolments[i].message);
     arena_reset (&self->arena);
+    known_masters_clear (&self->masters);
 }
 
 const behaviour_t registry_behaviour = {

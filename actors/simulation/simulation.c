@@ -18,6 +18,7 @@ static void compose_master (simulated_master_t *self)
     simulation_t *simulation = self->simulation;
     self->ledger = (ledger_args_t){.tables = self->tables};
     self->election = (election_args_t){.masters = simulation->master_keys,
+                                       .records = simulation->master_records,
                                        .masters_count = simulation->options.masters,
                                        .election_ms = ELECTION_MS,
                                        .election_ms_min = ELECTION_MS_MIN,
@@ -29,7 +30,7 @@ static void compose_master (simulated_master_t *self)
         .domain = DOMAIN,
         .root = &self->root,
         .self = {.key = simulation->master_keys[self->number], .name = self->name},
-        .masters = simulation->master_keys,
+        .masters = simulation->master_records,
         .master_count = simulation->options.masters,
         .lost_after_ms = LOST_AFTER_MS};
     self->scheduler = (scheduler_args_t){.tables = self->tables};
@@ -67,7 +68,7 @@ static int boot_master (simulator_t *sim, unsigned node, void *context, nexus_er
 static void compose_worker (simulated_worker_t *self)
 {
     simulation_t *simulation = self->simulation;
-    self->agent = (agent_args_t){.masters = simulation->master_keys,
+    self->agent = (agent_args_t){.masters = simulation->master_records,
                                  .master_count = simulation->options.masters,
                                  .heartbeat_ms = AGENT_MS};
     record_init (&heartbeat_record, &self->agent.self);
@@ -113,6 +114,7 @@ static void add_masters (simulation_t *self)
         assert (master->tables && master->keyring);
         snprintf (master->name, sizeof master->name, "m%u", i + 1);
         self->master_keys[i] = new_key (self);
+        self->master_records[i] = (master_t){.key = self->master_keys[i], .name = master->name};
         simulator_add_node (self->sim, &(simulator_node_t){.name = master->name,
                                                            .key = self->master_keys[i],
                                                            .role = ROLE_MASTER,

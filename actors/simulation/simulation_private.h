@@ -96,6 +96,7 @@ struct simulation {
     simulator_t *sim;
     random_t random;
     record_key_t master_keys[SIMULATION_MASTERS_MAX];
+    master_t master_records[SIMULATION_MASTERS_MAX]; /* of the same */
     simulated_master_t masters[SIMULATION_MASTERS_MAX];
     simulated_worker_t workers[SIMULATION_WORKERS_MAX];
     simulation_want_t *wants;

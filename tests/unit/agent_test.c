@@ -1,6 +1,7 @@
 /*  The agent speaks for a worker: what masters, tasks, executor and aggregator hear from it. */
 #include "actors/agent/agent.h"
 #include "runtime/harness.h"
+#include "transport/link.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +11,8 @@
 
 #define KEY(n) ((record_key_t){{(uint8_t)(n), 9}})
 
-static const record_key_t masters[] = {{{1, 9}}, {{2, 9}}};
+static const master_t masters[] = {{.key = {{1, 9}}, .name = "m1", .endpoint = "tcp://m1:1"},
+                                   {.key = {{2, 9}}, .name = "m2", .endpoint = "tcp://m2:1"}};
 static agent_args_t args;
 static harness_t *harness;
 static uint64_t session;
@@ -36,10 +38,10 @@ static int setup (void **state)
     assert_string_equal (beat->name, "w1");
     assert_true (beat->session > 0 && beat->session < UINT64_C (1) << 63);
     session = beat->session;
-    assert_memory_equal (&harness_message (harness)->to.node, &masters[0], 32);
+    assert_memory_equal (&harness_message (harness)->to.node, &masters[0].key, 32);
     assert_string_equal (harness_message (harness)->to.actor, "registry");
     assert_non_null (harness_expect (harness, heartbeat));
-    assert_memory_equal (&harness_message (harness)->to.node, &masters[1], 32);
+    assert_memory_equal (&harness_message (harness)->to.node, &masters[1].key, 32);
     harness_clear (harness);
     return 0;
 }
@@ -61,14 +63,14 @@ static const worker_report_t *expect_report (void)
     const worker_report_t *report = harness_find (harness, worker_report);
     assert_non_null (report);
     assert_string_equal (harness_message (harness)->to.actor, "scheduler");
-    assert_memory_equal (&harness_message (harness)->to.node, &masters[1], 32);
+    assert_memory_equal (&harness_message (harness)->to.node, &masters[1].key, 32);
     assert_int_equal (report->session, session);
     return report;
 }
 
 static void from_master (const record_t *kind, const void *body)
 {
-    address_t from = address_remote (&masters[0], "scheduler", 0);
+    address_t from = address_remote (&masters[0].key, "scheduler", 0);
     harness_set_role (harness, ROLE_MASTER);
     harness_deliver (harness, &from, kind, body);
 }
@@ -109,6 +111,35 @@ static void run_task (unsigned n, task_phase_t phase)
     if (n)
         task.key = KEY (n);
     harness_deliver (harness, NULL, &task_states_record, &(task_states_t){{&task, 1}});
+}
+
+/*  Masters come and go: the newest list counts, and is remembered. */
+static void test_masters_change (void **state)
+{
+    (void)state;
+    master_t now[] = {masters[1], {.key = {{3, 9}}, .name = "m3", .endpoint = "tcp://m3:1"}};
+    master_list_t list = {.index = 7, .masters = {now, 2}};
+    address_t from = address_remote (&masters[1].key, "registry", 0);
+    harness_set_role (harness, ROLE_MASTER);
+    harness_deliver (harness, &from, &master_list_record, &list);
+    const link_dial_t *dial = harness_expect (harness, link_dial);
+    assert_non_null (dial);
+    assert_memory_equal (&dial->node, &now[1].key, 32);
+    assert_string_equal (dial->endpoints.items[0], "tcp://m3:1");
+    const link_hangup_t *hangup = harness_expect (harness, link_hangup);
+    assert_non_null (hangup);
+    assert_memory_equal (&hangup->node, &masters[0].key, 32);
+    const master_list_t *kept = harness_expect (harness, master_list);
+    assert_non_null (kept);
+    assert_string_equal (harness_message (harness)->to.actor, "masters_file");
+    assert_int_equal (kept->masters.count, 2);
+    list.index = 6; /* an older one */
+    list.masters.count = 1;
+    harness_deliver (harness, &from, &master_list_record, &list);
+    list = (master_list_t){.index = 7, .masters = {now, 2}}; /* the same once more */
+    harness_deliver (harness, &from, &master_list_record, &list);
+    assert_true (harness_quiet (harness));
+    harness_set_role (harness, ROLE_LOCAL);
 }
 
 /*  ---- masters ----------------------------------------------------------------------------- */
@@ -180,7 +211,7 @@ static void test_states_are_reported (void **state)
 static void test_strangers (void **state)
 {
     (void)state;
-    address_t from = address_remote (&masters[0], "scheduler", 0);
+    address_t from = address_remote (&masters[0].key, "scheduler", 0);
     assignment_t assignment = {.version = 9};
     task_state_t task = {.job_id = "a-1", .phase = TASK_RUNNING, .key = KEY (40)};
     for (int role = ROLE_NONE; role <= ROLE_JOINER; role++) {
@@ -356,6 +387,7 @@ static void test_many_points (void **state)
 int main (void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown (test_masters_change, setup, teardown),
         cmocka_unit_test_setup_teardown (test_heartbeats, setup, teardown),
         cmocka_unit_test_setup_teardown (test_assignment, setup, teardown),
         cmocka_unit_test_setup_teardown (test_states_are_reported, setup, teardown),

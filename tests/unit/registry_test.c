@@ -17,14 +17,14 @@ enum { LOST_AFTER_MS = 3000 };
 
 static ledger_world_t world;
 static registry_args_t args;
-static record_key_t masters[2];
+static master_t masters[2];
 static cluster_root_t root;
 static keyring_t *keyring;
 static harness_t *harness;
 
 static void begin (void)
 {
-    harness = harness_new (&registry_behaviour, &args, &masters[0], NULL);
+    harness = harness_new (&registry_behaviour, &args, &masters[0].key, NULL);
     assert_non_null (harness);
     assert_non_null (harness_expect (harness, leadership_subscribe));
     assert_non_null (harness_expect (harness, ledger_subscribe));
@@ -37,17 +37,19 @@ static int setup (void **state)
     ledger_world_init (&world);
     cluster_root_generate (&root);
     keyring = keyring_new ();
-    masters[0] = key_of (201);
-    masters[1] = key_of (202);
-    args = (registry_args_t){
-        .tables = world.tables,
-        .keyring = keyring,
-        .domain = DOMAIN,
-        .root = &root,
-        .self = {.key = masters[0], .name = "m1", .endpoint = "tcp://m1:1", .api = "https://m1:2"},
-        .masters = masters,
-        .master_count = 2,
-        .lost_after_ms = LOST_AFTER_MS};
+    masters[0] = (master_t){.key = key_of (201), .name = "m1"};
+    masters[1] = (master_t){.key = key_of (202), .name = "m2"};
+    args = (registry_args_t){.tables = world.tables,
+                             .keyring = keyring,
+                             .domain = DOMAIN,
+                             .root = &root,
+                             .self = {.key = masters[0].key,
+                                      .name = "m1",
+                                      .endpoint = "tcp://m1:1",
+                                      .api = "https://m1:2"},
+                             .masters = masters,
+                             .master_count = 2,
+                             .lost_after_ms = LOST_AFTER_MS};
     begin ();
     return 0;
 }
@@ -74,7 +76,7 @@ static void changed (void)
 static void lead (bool leading)
 {
     leadership_t leadership = {
-        .term = 3, .leader = leading ? masters[0] : masters[1], .leading = leading};
+        .term = 3, .leader = leading ? masters[0].key : masters[1].key, .leading = leading};
     harness_deliver (harness, NULL, &leadership_record, &leadership);
 }
 
@@ -164,7 +166,7 @@ static void test_keyring (void **state)
     (void)state;
     record_key_t worker = key_of (1), token = key_of (101), stranger = key_of (50);
     for (int i = 0; i < 2; i++)
-        assert_int_equal (role_of (&masters[i]), ROLE_MASTER);
+        assert_int_equal (role_of (&masters[i].key), ROLE_MASTER);
     assert_int_equal (role_of (&worker), ROLE_NONE);
     add_worker (1);
     assert_int_equal (role_of (&worker), ROLE_WORKER);
@@ -211,7 +213,8 @@ static void test_master_record (void **state)
     harness_advance (harness, 5000);
     assert_true (harness_quiet (harness));
     master_t master;
-    assert_true (ledger_world_get (&world, LEDGER_MASTERS, ledger_key_node (&masters[0]), &master));
+    assert_true (
+        ledger_world_get (&world, LEDGER_MASTERS, ledger_key_node (&masters[0].key), &master));
     assert_string_equal (master.api, "https://m1:2");
     /*  Its address has changed. */
     harness_destroy (&harness);
@@ -279,7 +282,7 @@ static void test_enrolment_refusals (void **state)
 {
     (void)state;
     record_key_t none = {{0}}, own = key_of (101);
-    const record_key_t *keys[] = {&none, &masters[0], &masters[1], &own};
+    const record_key_t *keys[] = {&none, &masters[0].key, &masters[1].key, &own};
     for (size_t i = 0; i < 4; i++) {
         uint64_t asked = enrol (101, keys[i], "w1");
         const failure_t *failure = harness_expect_reply (harness, asked, failure);
@@ -295,7 +298,7 @@ static void test_enrolment_refusals (void **state)
         harness_ask (harness, &from, &enrol_record, &(enrol_t){key, "w1", ""});
     }
     assert_true (harness_quiet (harness));
-    assert_int_equal (role_of (&masters[1]), ROLE_MASTER);
+    assert_int_equal (role_of (&masters[1].key), ROLE_MASTER);
 }
 
 /*  A crowd that joins at once is let in as far as there is room; the others may ask again. */
@@ -525,15 +528,61 @@ static void test_corrupt_ledger (void **state)
     nexus_error_t error;
     assert_true (harness_ended (harness, &error));
     assert_int_equal (error.code, NEXUS_CORRUPT);
-    assert_null (harness_new (&registry_behaviour, &args, &masters[0], &error));
+    assert_null (harness_new (&registry_behaviour, &args, &masters[0].key, &error));
     assert_int_equal (error.code, NEXUS_CORRUPT);
     ledger_world_clear (&world);
     ledger_world_init (&world);
 }
 
+/*  Masters come and go by the ledger, or (for one that was away) by what another master says. */
+static void test_masters_change (void **state)
+{
+    (void)state;
+    record_key_t third = key_of (203);
+    conf_member_t members[] = {{.key = masters[0].key, .voter = true},
+                               {.key = third, .voter = true}};
+    master_t records[] = {args.self, {.key = third, .name = "m3", .endpoint = "tcp://m3:1"}};
+    change_masters_t change = {.masters = {records, 2}, .conf = {.members = {members, 2}}};
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    changed ();
+    const link_dial_t *dial = harness_find (harness, link_dial);
+    assert_non_null (dial);
+    assert_memory_equal (&dial->node, &third, 32);
+    const link_hangup_t *hangup = harness_find (harness, link_hangup);
+    assert_non_null (hangup);
+    assert_memory_equal (&hangup->node, &masters[1].key, 32);
+    assert_int_equal (role_of (&third), ROLE_MASTER);
+    assert_int_equal (role_of (&masters[1].key), ROLE_NONE); /* removed: revoked */
+    const master_list_t *list = harness_find (harness, master_list);
+    assert_non_null (list);
+    assert_int_equal (list->index, world.index);
+    assert_memory_equal (&harness_message (harness)->to.node, &third, 32);
+
+    /* Who connects is told. */
+    harness_deliver (harness, NULL, &peer_event_record,
+                     &(peer_event_t){.node = third, .role = ROLE_MASTER, .up = true});
+    assert_non_null (harness_find (harness, master_list));
+
+    /* A newer list than the ledger's: we have been away. An older one counts for nothing. */
+    master_t fourth[] = {records[0], {.key = key_of (204), .name = "m4", .endpoint = "tcp://m4:1"}};
+    master_list_t said = {.index = world.index + 5, .masters = {fourth, 2}};
+    address_t from = address_remote (&third, "registry", 0);
+    harness_set_role (harness, ROLE_MASTER);
+    harness_deliver (harness, &from, &master_list_record, &said);
+    assert_int_equal (role_of (&fourth[1].key), ROLE_MASTER);
+    assert_int_equal (role_of (&third), ROLE_NONE);
+    said = (master_list_t){.index = world.index, .masters = {records, 2}};
+    harness_deliver (harness, &from, &master_list_record, &said);
+    assert_int_equal (role_of (&third), ROLE_NONE);
+    changed (); /* and neither does our own ledger, until it gets there */
+    assert_int_equal (role_of (&fourth[1].key), ROLE_MASTER);
+    harness_set_role (harness, ROLE_LOCAL);
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown (test_masters_change, setup, teardown),
         cmocka_unit_test_setup_teardown (test_keyring, setup, teardown),
         cmocka_unit_test_setup_teardown (test_other_changes, setup, teardown),
         cmocka_unit_test_setup_teardown (test_master_record, setup, teardown),
