@@ -19,7 +19,8 @@
 enum {
     READERS_MAX = 510,
     SPACE_MIN = 1 << 20, /* free bytes without which a file system counts as full */
-    MAP_MIN = 256 << 10
+    MAP_MIN = 256 << 10,
+    ROOM = 64 << 20 /* of a written map, reserved ahead of what is in use */
 };
 
 static bool is_damage (int code)
@@ -150,6 +151,28 @@ static int extend_file (lmdb_env_t *self)
     return file.st_size < size && ftruncate (fd, size) != 0 ? errno : 0;
 }
 
+/*  A store to a map for which the disk has no room is a SIGBUS: so room for more than a
+    transaction writes is taken before it begins. Returns an errno. */
+static int reserve_room (lmdb_env_t *self)
+{
+    MDB_envinfo info;
+    mdb_filehandle_t fd;
+    int code = mdb_env_info (self->env, &info);
+    if (code)
+        return code;
+    size_t used = (info.me_last_pgno + 1) * self->page_size;
+    size_t wanted = used + ROOM < self->map_size ? used + ROOM : self->map_size;
+    if (self->reserved && self->reserved + ROOM / 2 >= wanted)
+        return 0;
+    code = mdb_env_get_fd (self->env, &fd);
+    if (code == 0 &&
+        fallocate (fd, 0, (off_t)self->reserved, (off_t)(wanted - self->reserved)) != 0)
+        code = errno;
+    if (code == 0)
+        self->reserved = wanted;
+    return code;
+}
+
 /*  Before LMDB believes it. */
 static int check_file (const lmdb_env_t *self, size_t map_size, nexus_error_t *error)
 {
@@ -176,13 +199,17 @@ static int open_env (lmdb_env_t *self, size_t map_size, unsigned flags, unsigned
     int dead;
     if (code == 0)
         code = mdb_reader_check (self->env, &dead);
-    return code ? code : extend_file (self);
+    if (code == 0)
+        code = extend_file (self);
+    self->writes_map = (flags & MDB_WRITEMAP) != 0;
+    return code == 0 && self->writes_map ? reserve_room (self) : code;
 }
 
 int lmdb_env_open (lmdb_env_t *self, const char *dir, size_t map_size, unsigned flags,
                    unsigned tables_max, nexus_error_t *error)
 {
-    assert (flags == 0 || flags == MDB_NOMETASYNC || flags == MDB_NOSYNC);
+    assert (flags == 0 || flags == MDB_NOMETASYNC || flags == MDB_NOSYNC ||
+            flags == (MDB_NOSYNC | MDB_WRITEMAP));
     lmdb_env_t env = {.lock = -1, .dir = strdup (dir)};
     if (!env.dir)
         return nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
@@ -193,6 +220,10 @@ int lmdb_env_open (lmdb_env_t *self, const char *dir, size_t map_size, unsigned 
         rc = check_file (&env, map_size, error);
     if (rc == 0) {
         int code = open_env (&env, map_size, flags, tables_max);
+        if (code == EOPNOTSUPP && flags & MDB_WRITEMAP) { /* a file system that can't reserve */
+            mdb_env_close (env.env);
+            code = open_env (&env, map_size, flags & ~(unsigned)MDB_WRITEMAP, tables_max);
+        }
         if (code)
             rc = lmdb_env_error (&env, code, "open it", error);
     }
@@ -234,6 +265,12 @@ MDB_txn *lmdb_env_begin (lmdb_env_t *self, bool write, nexus_error_t *error)
     if (poison && (write || is_damage (poison))) {
         mdb_txn_abort (txn);
         lmdb_env_error (self, poison, "be used after an earlier failure", error);
+        return NULL;
+    }
+    code = write && self->writes_map ? reserve_room (self) : 0;
+    if (code) {
+        mdb_txn_abort (txn);
+        lmdb_env_error (self, code, "make room for a transaction", error);
         return NULL;
     }
     return txn;

@@ -12,8 +12,10 @@
     refuses. The way out is a restart.
 
     Thread-safe but for open and close. MDB_NOTLS is always set: a read
-    transaction belongs to its object, not to its thread. Never MDB_WRITEMAP,
-    MDB_MAPASYNC or MDB_NOLOCK; MDB_NOSYNC only for what can be made again.
+    transaction belongs to its object, not to its thread. Never MDB_MAPASYNC or
+    MDB_NOLOCK; MDB_NOSYNC only for what can be made again, and MDB_WRITEMAP only
+    with it: then 64 MiB more than what is in use is taken from the disk, so that
+    a full disk is an error of a transaction's begin, not a SIGBUS within it.
 */
 #pragma once
 
@@ -29,12 +31,14 @@ typedef struct {
     int lock; /* descriptor that holds the lock */
     size_t page_size;
     size_t map_size;
+    bool writes_map;
+    size_t reserved;   /* of the file, with a written map: has its blocks */
     atomic_int poison; /* LMDB's code of the first fatal error, or 0 */
 } lmdb_env_t;
 
-/*  flags: 0, MDB_NOMETASYNC or MDB_NOSYNC. map_size is an upper limit of the file's size; it
-    costs address space, no disk. -1 with an error that names the directory;
-    self is then as before. The directory is created if its parent exists. */
+/*  flags: 0, MDB_NOMETASYNC, MDB_NOSYNC or MDB_NOSYNC | MDB_WRITEMAP. map_size is an upper limit of
+   the file's size; it costs address space, no disk. -1 with an error that names the directory; self
+   is then as before. The directory is created if its parent exists. */
 int lmdb_env_open (lmdb_env_t *self, const char *dir, size_t map_size, unsigned flags,
                    unsigned tables_max, nexus_error_t *error);
 /*  Harmless on a zeroed struct. No transaction may be open. */

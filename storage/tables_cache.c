@@ -123,7 +123,7 @@ static lmdb_generation_t *fill (const lmdb_tables_t *self, char slot, const char
         wipe (dir);
         return NULL;
     }
-    lmdb_generation_t *generation = lmdb_generation_open (dir, self->map_size, MDB_NOSYNC,
+    lmdb_generation_t *generation = lmdb_generation_open (dir, self->map_size, MDB_NOSYNC | MDB_WRITEMAP,
                                                           self->names, self->base.count, error);
     if (!generation)
         wipe (dir);
@@ -176,7 +176,7 @@ static int open_valid (lmdb_tables_t *self, nexus_error_t *error)
     if (!slot || slot_path (self->dir, slot, path, error) != 0 ||
         path_of (path, "data.mdb", data, error) != 0 || access (data, F_OK) != 0)
         return 0;
-    self->now = lmdb_generation_open (path, self->map_size, MDB_NOSYNC, self->names,
+    self->now = lmdb_generation_open (path, self->map_size, MDB_NOSYNC | MDB_WRITEMAP, self->names,
                                       self->base.count, error);
     self->slot = slot;
     /*  Damage is mended by making it again; anything else (rights, room, another process) is

@@ -18,7 +18,10 @@ typedef struct {
     uint64_t visible;
     uint64_t changed; /* tables written since the subscribers were last told */
     ledger_reads_t reads;
-    address_t subscribers[SUBSCRIBERS_MAX];
+    struct {
+        address_t address;
+        uint64_t tables; /* of interest */
+    } subscribers[SUBSCRIBERS_MAX];
     size_t subscriber_count;
     const message_t **waiting; /* apply messages of this turn */
     size_t waiting_count, waiting_room;
@@ -59,9 +62,10 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
 static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
 {
     size_t i = 0;
-    while (i < self->subscriber_count && !address_equal (&self->subscribers[i], &message->from))
+    while (i < self->subscriber_count && !address_equal (&self->subscribers[i].address, &message->from))
         i++;
-    if (!((const ledger_subscribe_t *)message->body)->on) {
+    const ledger_subscribe_t *wanted = message->body;
+    if (!wanted->on) {
         if (i < self->subscriber_count)
             self->subscribers[i] = self->subscribers[--self->subscriber_count];
         return;
@@ -71,7 +75,8 @@ static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
                    LOG_TEXT ("actor", message->from.actor));
         return;
     }
-    self->subscribers[i] = message->from;
+    self->subscribers[i].address = message->from;
+    self->subscribers[i].tables = wanted->tables ? wanted->tables : UINT64_MAX;
     if (i == self->subscriber_count)
         self->subscriber_count++;
     ledger_changed_t changed = {.index = self->visible, .tables = ~UINT64_C (0) >> 1};
@@ -198,8 +203,9 @@ static void apply_waiting (ledger_t *self, context_t *ctx)
         context_send (ctx, &self->waiting[0]->from, &applied_record, &visible);
         metric_set (self->applied_metric, (double)self->applied);
         ledger_changed_t changed = {.index = self->applied, .tables = self->changed};
-        for (size_t i = 0; i < self->subscriber_count && self->changed; i++)
-            context_send (ctx, &self->subscribers[i], &ledger_changed_record, &changed);
+        for (size_t i = 0; i < self->subscriber_count; i++)
+            if (self->changed & self->subscribers[i].tables)
+                context_send (ctx, &self->subscribers[i].address, &ledger_changed_record, &changed);
         self->changed = 0;
     }
     for (size_t i = 0; i < self->waiting_count; i++)

@@ -158,7 +158,9 @@ RECORD_DECLARE (apply_result, APPLY_RESULT)
 RECORD_DECLARE (applied, APPLIED)
 
 /*  From "ledger" to a local actor that sent it a ledger_subscribe, after each batch. */
-#define LEDGER_SUBSCRIBE(F) F (BOOL, on, _, .def = "true", .doc = "False: no more.")
+#define LEDGER_SUBSCRIBE(F) \
+    F (BOOL, on, _, .def = "true", .doc = "False: no more.") \
+    F (UINT, tables, _, .since = 1, .doc = "Bit t: tell of changes of table t; 0: of any.")
 RECORD_DECLARE (ledger_subscribe, LEDGER_SUBSCRIBE)
 #define LEDGER_CHANGED(F) \
     F (UINT, index, _, .doc = "Applied index.") \

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*  Of the ledger, that it keeps up with. */
+#define TABLES (1u << LEDGER_WORKERS | 1u << LEDGER_TOKENS | 1u << LEDGER_MASTERS)
+
 enum {
     TICK_MS = 100,
     REFUSED_MS = 10000,   /* until a refused proposal of our own record is made again */
@@ -417,8 +420,7 @@ static void receive (void *state, context_t *ctx, const message_t *message)
         take_peer_event (self, ctx, message->body);
     else if (message_body (message, ledger_changed)) {
         const ledger_changed_t *changed = message->body;
-        const uint64_t ours = 1u << LEDGER_WORKERS | 1u << LEDGER_TOKENS | 1u << LEDGER_MASTERS;
-        self->dirty |= (changed->tables & ours) != 0;
+        self->dirty |= (changed->tables & TABLES) != 0;
     } else if (message_body (message, leadership)) {
         const leadership_t *leadership = message->body;
         if (leadership->leading && !self->leadership.leading)
@@ -487,7 +489,8 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     address_t election = address_local ("election", 0), ledger = address_local ("ledger", 0);
     address_t link = address_local ("link", 0);
     context_send (ctx, &election, &leadership_subscribe_record, &(leadership_subscribe_t){true});
-    context_send (ctx, &ledger, &ledger_subscribe_record, &(ledger_subscribe_t){true});
+    context_send (ctx, &ledger, &ledger_subscribe_record,
+                  &(ledger_subscribe_t){.on = true, .tables = TABLES});
     context_send (ctx, &link, &link_subscribe_record, &(link_subscribe_t){0});
     context_after (ctx, MS_TO_NS (TICK_MS), 0);
     return 0;

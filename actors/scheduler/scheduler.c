@@ -522,7 +522,11 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     arena_init (&self->arena, MEMORY_MAX, NULL, 0);
     address_t election = address_local ("election", 0), ledger = address_local ("ledger", 0);
     context_send (ctx, &election, &leadership_subscribe_record, &(leadership_subscribe_t){true});
-    context_send (ctx, &ledger, &ledger_subscribe_record, &(ledger_subscribe_t){true});
+    /*  Not of what clients keep in the key-value store: plans don't depend on it. */
+    const uint64_t others = 1u << LEDGER_META | 1u << LEDGER_KV | 1u << LEDGER_REQUESTS;
+    const uint64_t all = (UINT64_C (1) << LEDGER_TABLES) - 1;
+    context_send (ctx, &ledger, &ledger_subscribe_record,
+                  &(ledger_subscribe_t){.on = true, .tables = all & ~others});
     context_after (ctx, MS_TO_NS (TICK_MS), 0);
     return 0;
 }
