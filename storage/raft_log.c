@@ -3,6 +3,7 @@
 #include "storage/file_error.h"
 #include "storage/little_endian.h"
 #include "storage/lmdb_env.h"
+#include "storage/raft_log_tail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,15 +17,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/*  The state's data: term, vote, commit, start index, start term, incarnation (8
-    bytes each), then the configuration. The log begins behind start. */
-enum { STATE_SIZE = 48 };
+/*  The state's data: term, vote, commit, start index, start term, incarnation, generation of the
+    tail (8 bytes each), then the configuration. The log begins behind start. */
+enum { STATE_SIZE = 56 };
 #define STATE_KEY UINT64_C (0)
 
 typedef struct {
     raft_log_state_t state;
+    uint64_t generation; /* of the tail: its records come after this state; 0: there are none */
     buffer_t conf;
 } content_t;
+
+/*  What is in the tail only, of a journaled log; under lock. */
+typedef struct {
+    raft_log_entry_t *entries; /* consecutive, to the log's end; their data in records */
+    size_t count;
+    size_t capacity;
+    uint8_t *records[RAFT_LOG_GATHER_WRITES];
+    size_t records_count;
+    size_t bytes;
+} gathered_t;
 
 struct raft_log {
     lmdb_env_t env;
@@ -32,6 +44,8 @@ struct raft_log {
     content_t now; /* as committed; changed by the writer, under lock */
     pthread_mutex_t lock;
     raft_log_durability_t durability;
+    raft_log_tail_t tail;
+    gathered_t gathered;
     uint64_t written; /* writes since the start, and how many of them are on disk to stay */
     uint64_t durable;
 };
@@ -86,6 +100,7 @@ static int put_state (raft_log_t *self, MDB_txn *txn, const content_t *content)
     put_u64 (data + 24, state->first - 1);
     put_u64 (data + 32, state->previous_term);
     put_u64 (data + 40, state->incarnation);
+    put_u64 (data + 48, content->generation);
     if (content->conf.size)
         memcpy (data + STATE_SIZE, content->conf.data, content->conf.size);
     raft_log_entry_t record = {.index = STATE_KEY, .data = data, .size = size};
@@ -110,6 +125,7 @@ static int get_state (raft_log_t *self, MDB_val value, content_t *content, nexus
     state->first = get_u64 (data + 24) + 1;
     state->previous_term = get_u64 (data + 32);
     state->incarnation = get_u64 (data + 40);
+    content->generation = get_u64 (data + 48);
     buffer_clear (&content->conf);
     buffer_append (&content->conf, data + STATE_SIZE, record.size - STATE_SIZE);
     return 0;
@@ -313,44 +329,6 @@ static int prepare_file (raft_log_t *self, const char *dir, size_t map_size, nex
                            : file_error (path, "look at it", errno, error);
 }
 
-raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *error)
-{
-    if (sodium_init () < 0) {
-        nexus_error_set (error, NEXUS_IO, "libsodium finds no source of randomness");
-        return NULL;
-    }
-    raft_log_t *self = calloc (1, sizeof *self);
-    if (!self) {
-        nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
-        return NULL;
-    }
-    self->env.lock = -1;
-    self->durability = RAFT_LOG_STRICT;
-    pthread_mutex_init (&self->lock, NULL);
-    check_t check;
-    if (prepare_file (self, dir, map_size, error) != 0 ||
-        lmdb_env_open (&self->env, dir, map_size, 0, 0, error) != 0 ||
-        open_table (self, false, error) != 0 || check_all (self, &self->now, &check, error) != 0 ||
-        check_commit (self, &self->now.state, error) != 0)
-        raft_log_close (&self);
-    return self;
-}
-
-void raft_log_close (raft_log_t **self_p)
-{
-    raft_log_t *self = *self_p;
-    *self_p = NULL;
-    if (!self)
-        return;
-    /*  What is left was never acknowledged. */
-    if (self->env.env)
-        raft_log_sync (self, NULL);
-    lmdb_env_close (&self->env);
-    buffer_free (&self->now.conf);
-    pthread_mutex_destroy (&self->lock);
-    free (self);
-}
-
 int raft_log_check (raft_log_t *self, nexus_error_t *error)
 {
     content_t content = {0};
@@ -418,6 +396,7 @@ static int change_begin (change_t *self, raft_log_t *log, nexus_error_t *error)
     if (!self->txn)
         return -1;
     raft_log_state (log, &self->content.state);
+    self->content.generation = log->now.generation;
     self->damaged = self->content.state.damaged;
     /*  Only the writer changes it, and that is us. */
     buffer_append (&self->content.conf, log->now.conf.data, log->now.conf.size);
@@ -437,7 +416,7 @@ static int change_commit (change_t *self)
     if (mdb_env_info (log->env.env, &info) != 0 || info.me_last_txnid != number)
         return 0;
     log->written++;
-    log->durable = log->durability == RAFT_LOG_STRICT ? log->written : log->written - 1;
+    log->durable = log->durability == RAFT_LOG_PIPELINED ? log->written - 1 : log->written;
     return 0;
 }
 
@@ -575,7 +554,8 @@ static int truncate_from (change_t *self, uint64_t from)
     return change_term (self, known, &state->last_term);
 }
 
-static int append (change_t *self, const raft_log_entry_t *entry)
+/*  Only what it does to the state. */
+static int append_state (change_t *self, const raft_log_entry_t *entry)
 {
     raft_log_state_t *state = &self->content.state;
     if (entry->index != state->last + 1)
@@ -584,12 +564,17 @@ static int append (change_t *self, const raft_log_entry_t *entry)
         return refuse (self, "append, with a term that falls, entry", entry->index);
     if (entry->size > RAFT_LOG_ENTRY_MAX)
         return refuse (self, "append, with more than 4 MiB of data, entry", entry->index);
-    int code = put_record (self->log, self->txn, RAFT_LOG_RECORD_ENTRY, entry, MDB_APPEND);
-    if (code)
-        return refuse_lmdb (self, code, "append");
     state->last = entry->index;
     state->last_term = entry->term;
     return 0;
+}
+
+static int append (change_t *self, const raft_log_entry_t *entry)
+{
+    if (append_state (self, entry) != 0)
+        return -1;
+    int code = put_record (self->log, self->txn, RAFT_LOG_RECORD_ENTRY, entry, MDB_APPEND);
+    return code ? refuse_lmdb (self, code, "append") : 0;
 }
 
 static int set_hard (change_t *self, const raft_log_hard_state_t *hard)
@@ -636,6 +621,180 @@ static int apply_write (change_t *self, const raft_log_write_t *write)
     return rc;
 }
 
+/*  ---- the tail ---------------------------------------------------------- */
+
+/*  Under lock, or alone. */
+static void forget_gathered (raft_log_t *self)
+{
+    gathered_t *gathered = &self->gathered;
+    for (size_t i = 0; i < gathered->records_count; i++)
+        free (gathered->records[i]);
+    gathered->records_count = gathered->count = gathered->bytes = 0;
+}
+
+/*  Brings to LMDB what is in the tail only; its records from here on are of that generation. */
+static int settle (raft_log_t *self, uint64_t generation, nexus_error_t *error)
+{
+    gathered_t *gathered = &self->gathered;
+    if (gathered->records_count == 0 && self->now.generation == generation)
+        return 0;
+    change_t change;
+    if (change_begin (&change, self, error) != 0)
+        return -1;
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < gathered->count; i++)
+        code =
+            put_record (self, change.txn, RAFT_LOG_RECORD_ENTRY, &gathered->entries[i], MDB_APPEND);
+    change.content.generation = generation;
+    change.state_changed = true;
+    if (change_end (&change, code ? refuse_lmdb (&change, code, "append") : 0) != 0 ||
+        raft_log_sync (self, error) != 0)
+        return -1;
+    raft_log_tail_restart (&self->tail, generation);
+    pthread_mutex_lock (&self->lock);
+    forget_gathered (self);
+    pthread_mutex_unlock (&self->lock);
+    return 0;
+}
+
+static uint64_t fresh_generation (void)
+{
+    uint64_t generation = 0;
+    while (generation == 0)
+        randombytes_buf (&generation, sizeof generation);
+    return generation;
+}
+
+/*  These writes only append, and are small enough for the tail. Truncating, snapshots and
+    whatever else is rare goes to LMDB at once. */
+static bool can_gather (const raft_log_t *self, const raft_log_write_t *writes, size_t count)
+{
+    if (self->durability != RAFT_LOG_JOURNALED ||
+        raft_log_tail_size (writes, count) > RAFT_LOG_TAIL_SIZE / 4)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (writes[i].snapshot_index || writes[i].repairs_count || writes[i].truncate_from || writes[i].conf_size)
+            return false;
+    return true;
+}
+
+/*  What the writes do to the state. */
+static int gather_state (change_t *change, const raft_log_write_t *writes, size_t count,
+                         size_t *ret_entries)
+{
+    *ret_entries = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < writes[i].count; k++)
+            if (append_state (change, &writes[i].entries[k]) != 0)
+                return -1;
+        if (writes[i].hard && set_hard (change, writes[i].hard) != 0)
+            return -1;
+        *ret_entries += writes[i].count;
+    }
+    return 0;
+}
+
+/*  Room for count entries more. */
+static int reserve_gathered (raft_log_t *self, size_t count, nexus_error_t *error)
+{
+    gathered_t *gathered = &self->gathered;
+    if (gathered->count + count <= gathered->capacity)
+        return 0;
+    size_t capacity = 2 * (gathered->count + count);
+    pthread_mutex_lock (&self->lock);
+    raft_log_entry_t *entries = realloc (gathered->entries, capacity * sizeof *entries);
+    if (entries) {
+        gathered->entries = entries;
+        gathered->capacity = capacity;
+    }
+    pthread_mutex_unlock (&self->lock);
+    return entries ? 0 : nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
+}
+
+/*  Adds the writes to what is gathered; with a flush, unless they come from the tail. */
+static int gather (raft_log_t *self, const raft_log_write_t *writes, size_t count, bool replay,
+                   nexus_error_t *error)
+{
+    change_t change = {.log = self, .error = error};
+    size_t entries, size = raft_log_tail_size (writes, count);
+    raft_log_state (self, &change.content.state);
+    if (gather_state (&change, writes, count, &entries) != 0)
+        return -1;
+    const raft_log_hard_state_t *old = &self->now.state.hard, *hard = &change.content.state.hard;
+    if (entries == 0 && old->term == hard->term && old->vote == hard->vote &&
+        old->commit == hard->commit)
+        return 0;
+    gathered_t *gathered = &self->gathered;
+    bool room =
+        gathered->records_count < RAFT_LOG_GATHER_WRITES && raft_log_tail_fits (&self->tail, size);
+    if (!replay && (!room || self->tail.generation == 0) &&
+        settle (self, fresh_generation (), error) != 0)
+        return -1;
+    if (reserve_gathered (self, entries, error) != 0)
+        return -1;
+    uint8_t *record = malloc (size);
+    if (!record)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
+    raft_log_tail_encode (&self->tail, writes, count, hard, record, size,
+                          gathered->entries + gathered->count);
+    if (!replay && raft_log_tail_append (&self->tail, record, size, error) != 0) {
+        lmdb_env_poison (&self->env, EIO);
+        free (record);
+        return -1;
+    }
+    pthread_mutex_lock (&self->lock);
+    gathered->records[gathered->records_count++] = record;
+    gathered->count += entries;
+    gathered->bytes += size;
+    uint64_t damaged = self->now.state.damaged;
+    self->now.state = change.content.state;
+    self->now.state.damaged = damaged;
+    pthread_mutex_unlock (&self->lock);
+    self->durable = ++self->written;
+    return 0;
+}
+
+static int take_record (void *context, const raft_log_write_t *write, nexus_error_t *error)
+{
+    raft_log_t *self = context;
+    if (self->gathered.records_count == RAFT_LOG_GATHER_WRITES)
+        return nexus_error_set (error, NEXUS_CORRUPT, "%.300s: more records than were ever written",
+                                self->tail.path);
+    if (gather (self, write, 1, true, error) == 0)
+        return 0;
+    error->code = NEXUS_CORRUPT;
+    return nexus_error_prefix (error, "%.200s: ", self->tail.path);
+}
+
+/*  Who ran before us may have left writes in the tail. */
+static int take_tail (raft_log_t *self, const char *dir, nexus_error_t *error)
+{
+    char path[PATH_MAX];
+    snprintf (path, sizeof path, "%s/tail", dir);
+    if (self->now.generation == 0)
+        return 0;
+    if (access (path, F_OK) != 0)
+        return nexus_error_set (error, NEXUS_CORRUPT,
+                                "%.300s: it is missing, and with it the newest entries; put it "
+                                "back, or move the directory away and join the cluster again",
+                                path);
+    if (raft_log_tail_open (&self->tail, dir, error) != 0 ||
+        raft_log_tail_replay (&self->tail, self->now.generation, take_record, self, error) != 0 ||
+        settle (self, 0, error) != 0)
+        return -1;
+    return check_commit (self, &self->now.state, error);
+}
+
+size_t raft_log_gathered (raft_log_t *self)
+{
+    return self->gathered.bytes;
+}
+
+int raft_log_settle (raft_log_t *self, nexus_error_t *error)
+{
+    return self->gathered.records_count ? settle (self, fresh_generation (), error) : 0;
+}
+
 /*  The lowest damage is gone; there may be more. */
 static int check_again (raft_log_t *self, nexus_error_t *error)
 {
@@ -652,11 +811,18 @@ static int check_again (raft_log_t *self, nexus_error_t *error)
     return rc;
 }
 
+/*  ---- writing, from outside --------------------------------------------- */
+
 int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t count,
                     nexus_error_t *error)
 {
+    int poison = self->env.poison;
+    if (poison)
+        return lmdb_env_error (&self->env, poison, "be used after an earlier failure", error);
+    if (can_gather (self, writes, count))
+        return gather (self, writes, count, false, error);
     change_t change;
-    if (change_begin (&change, self, error) != 0)
+    if (raft_log_settle (self, error) != 0 || change_begin (&change, self, error) != 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
@@ -670,7 +836,10 @@ int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t cou
 int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
                              nexus_error_t *error)
 {
-    if (raft_log_sync (self, error) != 0)
+    if (settle (self, 0, error) != 0 || raft_log_sync (self, error) != 0)
+        return -1;
+    if (durability == RAFT_LOG_JOURNALED && self->tail.fd < 0 &&
+        raft_log_tail_open (&self->tail, self->env.dir, error) != 0)
         return -1;
     int code = mdb_env_set_flags (self->env.env, MDB_NOMETASYNC, durability == RAFT_LOG_PIPELINED);
     if (code)
@@ -720,7 +889,7 @@ static int drop_slice (change_t *self, uint64_t through)
 int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error)
 {
     change_t change;
-    if (change_begin (&change, self, error) != 0)
+    if (raft_log_settle (self, error) != 0 || change_begin (&change, self, error) != 0)
         return -1;
     const raft_log_state_t *state = &change.content.state;
     uint64_t through = index;
@@ -745,6 +914,52 @@ int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error
     if (rc == 0 && mended)
         rc = check_again (self, error);
     return rc ? -1 : (int64_t)(index - through);
+}
+
+/*  ---- life --------------------------------------------------------------- */
+
+raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *error)
+{
+    if (sodium_init () < 0) {
+        nexus_error_set (error, NEXUS_IO, "libsodium finds no source of randomness");
+        return NULL;
+    }
+    raft_log_t *self = calloc (1, sizeof *self);
+    if (!self) {
+        nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
+        return NULL;
+    }
+    self->env.lock = self->tail.fd = -1;
+    self->durability = RAFT_LOG_STRICT;
+    pthread_mutex_init (&self->lock, NULL);
+    check_t check;
+    if (prepare_file (self, dir, map_size, error) != 0 ||
+        lmdb_env_open (&self->env, dir, map_size, 0, 0, error) != 0 ||
+        open_table (self, false, error) != 0 || check_all (self, &self->now, &check, error) != 0 ||
+        check_commit (self, &self->now.state, error) != 0 || take_tail (self, dir, error) != 0)
+        raft_log_close (&self);
+    return self;
+}
+
+void raft_log_close (raft_log_t **self_p)
+{
+    raft_log_t *self = *self_p;
+    *self_p = NULL;
+    if (!self)
+        return;
+    /*  What can't be brought to LMDB now stays in the tail; what isn't flushed was never
+        acknowledged. */
+    if (self->env.env && !self->env.poison) {
+        settle (self, 0, NULL);
+        raft_log_sync (self, NULL);
+    }
+    raft_log_tail_close (&self->tail);
+    forget_gathered (self);
+    free (self->gathered.entries);
+    lmdb_env_close (&self->env);
+    buffer_free (&self->now.conf);
+    pthread_mutex_destroy (&self->lock);
+    free (self);
 }
 
 /*  ---- reading ----------------------------------------------------------- */
@@ -792,6 +1007,32 @@ static int read_entry (raft_log_t *self, MDB_cursor *cursor, uint64_t index, boo
     return -1;
 }
 
+/*  Of a journaled log, entries that are in the tail only. Returns the number visited: 0 if from is
+    not there. */
+static int64_t read_gathered (raft_log_t *self, uint64_t from, uint64_t to, size_t bytes_max,
+                              bool (*visit) (void *context, const raft_log_entry_t *entry),
+                              void *context)
+{
+    const gathered_t *gathered = &self->gathered;
+    int64_t visited = 0;
+    size_t bytes = 0;
+    pthread_mutex_lock (&self->lock);
+    uint64_t first = gathered->count ? gathered->entries[0].index : UINT64_MAX;
+    for (uint64_t index = from; index >= first && index <= to; index++) {
+        if (index - first >= gathered->count)
+            break;
+        const raft_log_entry_t *entry = &gathered->entries[index - first];
+        bytes += entry->size;
+        if (visited > 0 && bytes > bytes_max)
+            break;
+        visited++;
+        if (!visit (context, entry))
+            break;
+    }
+    pthread_mutex_unlock (&self->lock);
+    return visited;
+}
+
 int64_t raft_log_read (raft_log_t *self, uint64_t from, uint64_t to, size_t bytes_max,
                        bool (*visit) (void *context, const raft_log_entry_t *entry), void *context,
                        nexus_error_t *error)
@@ -799,6 +1040,9 @@ int64_t raft_log_read (raft_log_t *self, uint64_t from, uint64_t to, size_t byte
     if (from == STATE_KEY)
         return nexus_error_set (error, NEXUS_NOT_FOUND, "%.200s: there is no entry 0",
                                 self->env.dir);
+    int64_t gathered = read_gathered (self, from, to, bytes_max, visit, context);
+    if (gathered > 0)
+        return gathered;
     MDB_txn *txn = lmdb_env_begin (&self->env, false, error);
     if (!txn)
         return -1;

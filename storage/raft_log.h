@@ -3,7 +3,10 @@
     One environment with one table: key 0 is the log's state (term, vote, commit,
     where the log begins, configuration, incarnation), key N is entry N.
 
-    A write is done whole or not at all, and in one of two ways:
+    A write is done whole or not at all, and in one of three ways:
+    - journaled: one flush, of a file in front of LMDB (raft_log_tail.h); it is on disk
+      when raft_log_write returns, and brought to LMDB with others later
+      (raft_log_settle). The fastest, whether little or much is written;
     - strict: LMDB's two flushes a commit; it is on disk when raft_log_write returns;
     - pipelined: one flush (MDB_NOMETASYNC). Then a write is on disk when the next one
       has returned, or raft_log_sync. Whoever has more to write saves a flush each;
@@ -53,7 +56,7 @@ typedef struct {
 raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *error);
 void raft_log_close (raft_log_t **self_p);
 
-typedef enum { RAFT_LOG_PIPELINED, RAFT_LOG_STRICT } raft_log_durability_t;
+typedef enum { RAFT_LOG_JOURNALED, RAFT_LOG_PIPELINED, RAFT_LOG_STRICT } raft_log_durability_t;
 
 /*  After raft_log_open a log is strict. */
 int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
@@ -99,9 +102,17 @@ uint64_t raft_log_durable (const raft_log_t *self);
 /*  All that was written is on disk when it returns; a flush, if it wasn't. -1 is fatal. */
 int raft_log_sync (raft_log_t *self, nexus_error_t *error);
 
+/*  Of a journaled log: bytes that are in the tail only, and bringing them to LMDB. That takes two
+    flushes; raft_log_write does it by itself when RAFT_LOG_GATHER_WRITES have gathered, or the
+    tail is full. For the writing thread. */
+enum { RAFT_LOG_GATHER_WRITES = 1024 };
+size_t raft_log_gathered (raft_log_t *self);
+int raft_log_settle (raft_log_t *self, nexus_error_t *error);
+
 /*  Calls visit with entries from..to (both included) in order until it returns
     false or bytes_max of data have been visited (one entry is always visited).
-    Stops early, and without an error, where the log ends. Returns the number visited;
+    Stops early, and without an error, where the log ends, or after any entry but the first:
+    then the rest comes with the next call. Returns the number visited;
     -1: from is not there (NEXUS_NOT_FOUND), or it is damaged (NEXUS_CORRUPT). If a later one
     is damaged, those before it are visited. The entry belongs to the visit: copy it. */
 int64_t raft_log_read (raft_log_t *self, uint64_t from, uint64_t to, size_t bytes_max,

@@ -19,7 +19,10 @@ RECORD_DEFINE (log_durable, 33, 0, "A write to the Raft log is on disk.", LOG_DU
 RECORD_DEFINE (log_compact, 34, 0, "Drop old entries of the Raft log.", LOG_COMPACT)
 #undef RECORD_SELF
 
-enum { TIMER_COMPACT, TIMER_USAGE, TIMER_SYNC };
+enum { TIMER_COMPACT, TIMER_USAGE, TIMER_SYNC, TIMER_SETTLE };
+
+/*  A journaled log brings to LMDB what has gathered after this time, or when it is so much. */
+enum { SETTLE_MS = 100, SETTLE_BYTES = 1 << 20 };
 enum { USAGE_MS = 1000, FULL_PERCENT = 80 };
 
 /*  log_appends, in order. */
@@ -37,6 +40,7 @@ typedef struct {
     uint64_t last;     /* where the log ends with it */
     uint64_t last_term;
     bool syncing;          /* TIMER_SYNC is on its way */
+    bool settling;         /* TIMER_SETTLE is */
     message_t *compacting; /* the request in progress, or NULL */
     bool full;
     bool failed;
@@ -296,6 +300,14 @@ static bool write_waiting (actor_t *self, context_t *ctx)
     return before.hard.term != after.hard.term || before.hard.vote != after.hard.vote;
 }
 
+/*  Brings what has gathered in the tail to LMDB. */
+static void settle_log (actor_t *self, context_t *ctx)
+{
+    nexus_error_t error = {0};
+    if (raft_log_settle (self->log, &error) != 0)
+        fail (self, ctx, &error);
+}
+
 static void settle (void *state, context_t *ctx)
 {
     actor_t *self = state;
@@ -314,6 +326,13 @@ static void settle (void *state, context_t *ctx)
     if (self->written.count && !self->syncing) {
         self->syncing = true;
         context_after (ctx, 0, TIMER_SYNC);
+    }
+    size_t gathered = raft_log_gathered (self->log);
+    if (gathered >= SETTLE_BYTES)
+        settle_log (self, ctx);
+    else if (gathered && !self->settling) {
+        self->settling = true;
+        context_after (ctx, MS_TO_NS (SETTLE_MS), TIMER_SETTLE);
     }
 }
 
@@ -366,8 +385,12 @@ static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
         compact_slice (self, ctx);
     else if (data == TIMER_USAGE)
         measure_usage (self, ctx);
-    else
+    else if (data == TIMER_SYNC)
         self->syncing = false;
+    else {
+        self->settling = false;
+        settle_log (self, ctx);
+    }
 }
 
 const behaviour_t raft_log_actor = {

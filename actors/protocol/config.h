@@ -15,7 +15,8 @@
 extern const record_choices_t log_level_name_choices; /* of log_level_t */
 RECORD_DECLARE (log_config, LOG_CONFIG)
 
-#define DURABILITY_NAMES(E) E (RAFT_LOG_PIPELINED, "pipelined") E (RAFT_LOG_STRICT, "strict")
+#define DURABILITY_NAMES(E) \
+    E (RAFT_LOG_JOURNALED, "journaled") E (RAFT_LOG_PIPELINED, "pipelined") E (RAFT_LOG_STRICT, "strict")
 extern const record_choices_t durability_choices; /* of raft_log_durability_t */
 
 #define PEER_CONFIG(F) \
@@ -47,7 +48,7 @@ RECORD_DECLARE (api_config, API_CONFIG)
     F (UINT, snapshot_entries, _, .def = "100000", .min = 10, .doc = "Log entries after which the ledger is copied, and the log shortened.") \
     F (UINT, snapshot_log_mib, _, .def = "1024", .min = 1, .max = 8192, .unit = "MiB", .doc = "Size of the log from which on that happens, however few the entries.") \
     F (UINT, snapshot_mib_per_second, _, .def = "32", .min = 1, .max = 10000, .unit = "MiB/s", .doc = "What copies may take of this master's network.") \
-    F (ENUM, durability, durability, .def = "pipelined", .doc = "How the log reaches the disk, safe both ways. pipelined: one flush a write under load; strict: two.") \
+    F (ENUM, durability, durability, .def = "journaled", .doc = "How the log reaches the disk, always safe. journaled: one flush a write, of a small file in front of LMDB; pipelined: LMDB only, one flush a write under load, two otherwise; strict: two.") \
     F (UINT, lost_after_ms, _, .def = "3000", .min = 100, .max = 3600000, .unit = "ms", .doc = "Silence after which a worker is taken for lost; a third of it if its connection broke.") \
     F (RECORD, log, log_config, .doc = "Log.")
 RECORD_DECLARE (master_config, MASTER_CONFIG)

@@ -16,6 +16,8 @@
 #include <cmocka.h>
 
 #define FILES "/tmp/nexus-test-*/data.mdb"
+#define TAIL  "/tmp/nexus-test-*/tail"
+#define BOTH  "/tmp/nexus-test-*/[dt]a[ti][al]*" /* but not lock.mdb */
 
 enum { MAP_SIZE = 64 << 20 };
 
@@ -197,6 +199,37 @@ static void test_one_flush_a_batch (void **state)
     teardown (&self);
 }
 
+/*  A journaled log flushes the tail once a write, whether more waits or not, and LMDB's file twice
+    for all that has gathered. */
+static void test_a_journaled_log_flushes_once (void **state)
+{
+    (void)state;
+    fixture_t self;
+    setup (&self, RAFT_LOG_JOURNALED, MAP_SIZE);
+    append (&self, 1, 100, 1); /* begins a generation */
+    faults_clear ();
+    for (int i = 0; i < 20; i++) {
+        append (&self, 16, 100, 1);
+        assert_int_equal (faults_count (TAIL, "flush"), i + 1);
+        assert_int_equal (faults_count (TAIL, "write"), i + 1);
+        assert_int_equal (acknowledged (&self), i + 2);
+    }
+    assert_int_equal (faults_count (FILES, "write"), 0);
+    assert_true (raft_log_gathered (self.log) > 20 * 16 * 100);
+    uint64_t count = 0; /* all can be read, wherever it lies */
+    for (uint64_t from = 1; from <= 321; from = count + 1)
+        assert_true (raft_log_read (self.log, from, 321, SIZE_MAX, check_data, &count, NULL) > 0);
+    assert_int_equal (count, 321);
+    assert_int_equal (raft_log_term (self.log, 321), 1);
+    busy = false;
+    harness_advance (self.harness, 5000);
+    assert_int_equal (raft_log_gathered (self.log), 0);
+    assert_int_equal (faults_count (FILES, "flush"), 1);
+    assert_int_equal (faults_count (FILES, "dsync"), 1);
+    assert_int_equal (faults_count (TAIL, "flush"), 20);
+    teardown (&self);
+}
+
 static void test_strict_flushes_twice (void **state)
 {
     (void)state;
@@ -284,6 +317,115 @@ static void test_failing_calls (void **state)
     /*  The flush that ends a batch when nothing more waits. */
     static const failure_case_t last = {FILES " flush eio after=1 times=1", NEXUS_IO, "flush it"};
     check_failure (RAFT_LOG_PIPELINED, &last);
+    static const failure_case_t tail[] = {
+        {TAIL " write eio times=1", NEXUS_IO, "Input/output error"},
+        {TAIL " write enospc times=1", NEXUS_EXHAUSTED, "make room"},
+        {TAIL " flush eio times=1", NEXUS_IO, "Input/output error"},
+    };
+    for (size_t i = 0; i < sizeof tail / sizeof tail[0]; i++)
+        check_failure (RAFT_LOG_JOURNALED, &tail[i]);
+}
+
+/*  What is acknowledged but can't be brought to LMDB is there after a restart. */
+static void test_settling_that_fails (void **state)
+{
+    (void)state;
+    static const char *const rules[] = {FILES " write eio times=1", FILES " flush eio times=1",
+                                        FILES " write enospc times=1"};
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        fixture_t self;
+        nexus_error_t error = {0};
+        setup (&self, RAFT_LOG_JOURNALED, MAP_SIZE);
+        for (int k = 0; k < 10; k++)
+            append (&self, 8, 300, 1 + (uint64_t)k / 3);
+        assert_int_equal (acknowledged (&self), 10);
+        faults_set (rules[i]);
+        busy = false;
+        harness_advance (self.harness, 1000);
+        assert_true (harness_ended (self.harness, &error));
+        faults_set (NULL);
+        end (&self);
+        assert_int_equal (verify (self.dir, 80).hard.term, 4);
+        temp_dir_remove (self.dir);
+    }
+}
+
+/*  The tail of a log whose process died after ten acknowledged writes; returns its size, and
+    where each write ended in it. */
+static size_t die_with_a_tail (char *dir, size_t *ends)
+{
+    fixture_t self;
+    setup (&self, RAFT_LOG_JOURNALED, MAP_SIZE);
+    memcpy (dir, self.dir, sizeof self.dir);
+    append (&self, 1, 100, 1);
+    busy = false;
+    harness_advance (self.harness, 1000);
+    busy = true;
+    for (int i = 0; i < 10; i++) {
+        append (&self, 2, 300, 1);
+        ends[i] = raft_log_gathered (self.log);
+    }
+    assert_int_equal (acknowledged (&self), 11);
+    size_t size = raft_log_gathered (self.log);
+    faults_set (TAIL " write eio times=1"); /* so it closes as it stands */
+    append (&self, 1, 300, 1);
+    assert_true (harness_ended (self.harness, NULL));
+    faults_set (NULL);
+    end (&self);
+    return size;
+}
+
+static void alter (const char *dir, off_t at, const void *bytes, size_t size)
+{
+    char path[100];
+    snprintf (path, sizeof path, "%s/tail", dir);
+    int fd = open (path, O_WRONLY);
+    assert_true (fd >= 0);
+    assert_int_equal (pwrite (fd, bytes, size, at), (ssize_t)size);
+    close (fd);
+}
+
+/*  Wherever the last record is torn, what stands before it is there; where an earlier one is
+    damaged, the log does not open, and says why. */
+static void test_tails_that_are_damaged (void **state)
+{
+    (void)state;
+    static const uint8_t zeros[64], junk[64] = {0xff, 1, 2, 3};
+    for (size_t step = 0; step < 40; step++) {
+        char dir[64];
+        size_t ends[10];
+        nexus_error_t error = {0};
+        size_t size = die_with_a_tail (dir, ends);
+        size_t at = step * size / 40;
+        bool last = at >= ends[8];
+        alter (dir, (off_t)at, step % 2 ? zeros : junk, last && step % 4 < 2 ? size - at : 5);
+        raft_log_t *log = raft_log_open (dir, MAP_SIZE, &error);
+        if (log) {
+            assert_true (last || state_of (log).last == 21);
+            assert_true (state_of (log).last >= 19);
+        } else {
+            assert_false (last);
+            assert_int_equal (error.code, NEXUS_CORRUPT);
+            assert_non_null (strstr (error.text, "acknowledged entries are lost"));
+        }
+        raft_log_close (&log);
+        temp_dir_remove (dir);
+    }
+}
+
+static void test_a_tail_that_is_missing (void **state)
+{
+    (void)state;
+    char dir[64], path[100];
+    size_t ends[10];
+    nexus_error_t error = {0};
+    die_with_a_tail (dir, ends);
+    snprintf (path, sizeof path, "%s/tail", dir);
+    assert_int_equal (unlink (path), 0);
+    assert_null (raft_log_open (dir, MAP_SIZE, &error));
+    assert_int_equal (error.code, NEXUS_CORRUPT);
+    assert_non_null (strstr (error.text, "it is missing"));
+    temp_dir_remove (dir);
 }
 
 /*  The meta page is the commit's last write: short, it must not be taken for one. */
@@ -364,7 +506,7 @@ static void write_and_die (const char *dir, raft_log_durability_t durability, co
     int quiet = open ("/dev/null", O_WRONLY);
     dup2 (quiet, 2);
     faults_seed (seed);
-    faults_watch (FILES);
+    faults_watch (BOTH);
     faults_set (rule);
     begin (&self, durability, MAP_SIZE);
     for (uint64_t i = 0, term = 1; i < 60; i++) {
@@ -385,8 +527,8 @@ static void write_and_die (const char *dir, raft_log_durability_t durability, co
 }
 
 /*  Kills at the Nth call that matches, for all N until it lives to the end. */
-static unsigned kill_everywhere (raft_log_durability_t durability, const char *call,
-                                 const char *fault)
+static unsigned kill_everywhere (raft_log_durability_t durability, const char *files,
+                                 const char *call, const char *fault)
 {
     promise_t *promise =
         mmap (NULL, sizeof *promise, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -395,7 +537,7 @@ static unsigned kill_everywhere (raft_log_durability_t durability, const char *c
     for (unsigned step = 1; tried < 200; step += 1 + tried / 12, tried++) {
         char dir[64], rule[100];
         temp_dir_new (dir);
-        snprintf (rule, sizeof rule, "%s %s %s after=%u", FILES, call, fault, step);
+        snprintf (rule, sizeof rule, "%s %s %s after=%u", files, call, fault, step);
         *promise = (promise_t){0};
         pid_t child = fork ();
         assert_true (child >= 0);
@@ -417,24 +559,26 @@ static unsigned kill_everywhere (raft_log_durability_t durability, const char *c
 static void test_torn_writes (void **state)
 {
     (void)state;
-    assert_true (kill_everywhere (RAFT_LOG_PIPELINED, "write", "torn") > 30);
-    assert_true (kill_everywhere (RAFT_LOG_STRICT, "write", "torn") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_PIPELINED, FILES, "write", "torn") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_STRICT, FILES, "write", "torn") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_JOURNALED, BOTH, "write", "torn") > 30);
 }
 
 /*  Sectors that were not flushed are lost, or not, one by one. */
 static void test_power_losses (void **state)
 {
     (void)state;
-    assert_true (kill_everywhere (RAFT_LOG_PIPELINED, "write", "power") > 30);
-    assert_true (kill_everywhere (RAFT_LOG_PIPELINED, "flush", "power") > 20);
-    assert_true (kill_everywhere (RAFT_LOG_STRICT, "write", "power") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_PIPELINED, FILES, "write", "power") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_PIPELINED, FILES, "flush", "power") > 20);
+    assert_true (kill_everywhere (RAFT_LOG_STRICT, FILES, "write", "power") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_JOURNALED, BOTH, "write", "power") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_JOURNALED, BOTH, "flush", "power") > 20);
 }
 
 /*  The same with a disk that only claims to flush: this must be found out, or the tests above
     prove nothing. */
-static void test_a_lying_disk_is_found_out (void **state)
+static void check_a_lying_disk (raft_log_durability_t durability, const char *rules)
 {
-    (void)state;
     promise_t *promise =
         mmap (NULL, sizeof *promise, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true (promise != MAP_FAILED);
@@ -445,9 +589,7 @@ static void test_a_lying_disk_is_found_out (void **state)
         *promise = (promise_t){0};
         pid_t child = fork ();
         if (child == 0)
-            write_and_die (dir, RAFT_LOG_PIPELINED,
-                           FILES " flush lose after=4\n" FILES " write power after=40", seed,
-                           promise);
+            write_and_die (dir, durability, rules, seed, promise);
         int status;
         assert_int_equal (waitpid (child, &status, 0), child);
         nexus_error_t error = {0};
@@ -460,13 +602,26 @@ static void test_a_lying_disk_is_found_out (void **state)
     assert_true (broken > 10);
 }
 
+static void test_a_lying_disk_is_found_out (void **state)
+{
+    (void)state;
+    check_a_lying_disk (RAFT_LOG_PIPELINED,
+                        FILES " flush lose after=4\n" FILES " write power after=40");
+    check_a_lying_disk (RAFT_LOG_JOURNALED,
+                        TAIL " flush lose after=4\n" TAIL " write power after=30");
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_one_flush_a_batch),
+        cmocka_unit_test (test_a_journaled_log_flushes_once),
         cmocka_unit_test (test_strict_flushes_twice),
         cmocka_unit_test (test_a_new_term_is_flushed_at_once),
         cmocka_unit_test (test_failing_calls),
+        cmocka_unit_test (test_settling_that_fails),
+        cmocka_unit_test (test_tails_that_are_damaged),
+        cmocka_unit_test (test_a_tail_that_is_missing),
         cmocka_unit_test (test_short_meta_page),
         cmocka_unit_test (test_full_map),
         cmocka_unit_test (test_open_flushes),

@@ -1,0 +1,240 @@
+#include "storage/raft_log_tail.h"
+
+#include "storage/crc32c.h"
+#include "storage/file_error.h"
+#include "storage/little_endian.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const uint8_t magic[4] = {'N', 'X', 'T', '1'};
+enum { HEADER = RAFT_LOG_TAIL_HEADER, HARD_SIZE = 24, CHECKED_AT = 8 };
+
+/*  ---- the file ------------------------------------------------------------- */
+
+static int write_all (int fd, const uint8_t *data, size_t size, off_t at)
+{
+    while (size) {
+        ssize_t written = pwrite (fd, data, size, at);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return written < 0 ? errno : EIO;
+        data += written;
+        size -= (size_t)written;
+        at += written;
+    }
+    return 0;
+}
+
+/*  Written, not only reserved: so no flush has to note later that a block is in use. */
+static int fill (int fd)
+{
+    uint8_t *zeros = calloc (1, RAFT_LOG_TAIL_SIZE);
+    if (!zeros)
+        return ENOMEM;
+    int code = write_all (fd, zeros, RAFT_LOG_TAIL_SIZE, 0);
+    free (zeros);
+    return code;
+}
+
+int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *error)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    snprintf (path, sizeof path, "%s/tail", dir);
+    *self = (raft_log_tail_t){.fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+    self->path = strdup (path);
+    int code = self->fd < 0 ? errno : 0;
+    if (code == 0 && fstat (self->fd, &status) != 0)
+        code = errno;
+    if (code == 0 && status.st_size < RAFT_LOG_TAIL_SIZE)
+        code = fill (self->fd);
+    if (code == 0 && fsync (self->fd) != 0)
+        code = errno;
+    if (code == 0)
+        code = posix_fadvise (self->fd, 0, 0, POSIX_FADV_DONTNEED);
+    int directory = code ? -1 : open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (code == 0 && (directory < 0 || fsync (directory) != 0))
+        code = errno;
+    if (directory >= 0)
+        close (directory);
+    if (code == 0 && self->path)
+        return 0;
+    raft_log_tail_close (self);
+    return file_error (path, "open it", code ? code : ENOMEM, error);
+}
+
+void raft_log_tail_close (raft_log_tail_t *self)
+{
+    if (self->path && self->fd >= 0)
+        close (self->fd);
+    free (self->path);
+    *self = (raft_log_tail_t){.fd = -1};
+}
+
+/*  ---- reading -------------------------------------------------------------- */
+
+/*  The size of the record at bytes, of which there are room; 0 if none is there. */
+static size_t look (const uint8_t *bytes, size_t room, uint64_t generation)
+{
+    if (room < HEADER || memcmp (bytes, magic, sizeof magic) != 0 ||
+        get_u64 (bytes + 8) != generation)
+        return 0;
+    size_t size = HEADER + (size_t)get_u32 (bytes + 24);
+    if (size > room || get_u32 (bytes + 4) != crc32c (0, bytes + CHECKED_AT, size - CHECKED_AT))
+        return 0;
+    return size;
+}
+
+static int contradiction (const raft_log_tail_t *self, nexus_error_t *error)
+{
+    return nexus_error_set (error, NEXUS_CORRUPT,
+                            "%.300s: record %llu contradicts itself: another version wrote it",
+                            self->path, (unsigned long long)self->number);
+}
+
+/*  Takes a (checked) record apart. */
+static int visit_record (raft_log_tail_t *self, const uint8_t *bytes, size_t size,
+                         int (*visit) (void *context, const raft_log_write_t *write,
+                                       nexus_error_t *error),
+                         void *context, nexus_error_t *error)
+{
+    size_t at = HEADER + HARD_SIZE;
+    raft_log_write_t write = {.count = get_u32 (bytes + 28)};
+    if (size < at || write.count > size / RAFT_LOG_RECORD_HEADER)
+        return contradiction (self, error);
+    raft_log_hard_state_t hard = {get_u64 (bytes + HEADER), get_u64 (bytes + HEADER + 8),
+                                  get_u64 (bytes + HEADER + 16)};
+    write.hard = &hard;
+    raft_log_entry_t *entries = calloc (write.count + 1, sizeof *entries);
+    if (!entries)
+        return nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < write.count; i++) {
+        size_t left = size - at;
+        size_t record = left < RAFT_LOG_RECORD_HEADER
+                            ? SIZE_MAX
+                            : RAFT_LOG_RECORD_HEADER + (size_t)get_u32 (bytes + at + 4);
+        if (record > left)
+            rc = contradiction (self, error);
+        else
+            rc = raft_log_record_decode (RAFT_LOG_RECORD_ENTRY, get_u64 (bytes + at + 8),
+                                         bytes + at, record, &entries[i], error);
+        at += rc == 0 ? record : 0;
+    }
+    write.entries = entries;
+    if (rc == 0)
+        rc = visit (context, &write, error);
+    free (entries);
+    return rc;
+}
+
+/*  Is there a later record of this generation than the one that can't be read at `at`? Then that
+    one was acknowledged. */
+static bool later_record (const raft_log_tail_t *self, const uint8_t *bytes, size_t at)
+{
+    for (; at + HEADER <= RAFT_LOG_TAIL_SIZE; at++)
+        if (bytes[at] == magic[0] && look (bytes + at, RAFT_LOG_TAIL_SIZE - at, self->generation) &&
+            get_u64 (bytes + at + 16) > self->number)
+            return true;
+    return false;
+}
+
+int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation,
+                          int (*visit) (void *context, const raft_log_write_t *write,
+                                        nexus_error_t *error),
+                          void *context, nexus_error_t *error)
+{
+    raft_log_tail_restart (self, generation);
+    uint8_t *bytes = mmap (NULL, RAFT_LOG_TAIL_SIZE, PROT_READ, MAP_PRIVATE, self->fd, 0);
+    if (bytes == MAP_FAILED)
+        return file_error (self->path, "read it", errno, error);
+    int rc = 0;
+    size_t size;
+    while (rc == 0 &&
+           (size = look (bytes + self->used, RAFT_LOG_TAIL_SIZE - self->used, generation)) > 0 &&
+           get_u64 (bytes + self->used + 16) == self->number) {
+        rc = visit_record (self, bytes + self->used, size, visit, context, error);
+        self->used += size;
+        self->number++;
+    }
+    if (rc == 0 && later_record (self, bytes, self->used))
+        rc = nexus_error_set (error, NEXUS_CORRUPT,
+                              "%.300s: record %llu can't be read, but the ones behind it can: "
+                              "acknowledged entries are lost; move the directory away and join "
+                              "the cluster again",
+                              self->path, (unsigned long long)self->number);
+    munmap (bytes, RAFT_LOG_TAIL_SIZE);
+    return rc;
+}
+
+/*  ---- writing -------------------------------------------------------------- */
+
+void raft_log_tail_restart (raft_log_tail_t *self, uint64_t generation)
+{
+    self->generation = generation;
+    self->number = 0;
+    self->used = 0;
+}
+
+size_t raft_log_tail_size (const raft_log_write_t *writes, size_t count)
+{
+    size_t size = HEADER + HARD_SIZE;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < writes[i].count; k++)
+            size += RAFT_LOG_RECORD_HEADER + writes[i].entries[k].size;
+    return size;
+}
+
+bool raft_log_tail_fits (const raft_log_tail_t *self, size_t size)
+{
+    return size <= RAFT_LOG_TAIL_SIZE - self->used;
+}
+
+void raft_log_tail_encode (const raft_log_tail_t *self, const raft_log_write_t *writes,
+                           size_t count, const raft_log_hard_state_t *hard, uint8_t *out,
+                           size_t size, raft_log_entry_t *entries)
+{
+    size_t at = HEADER + HARD_SIZE, total = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < writes[i].count; k++) {
+            raft_log_entry_t entry = writes[i].entries[k];
+            raft_log_record_encode (RAFT_LOG_RECORD_ENTRY, &entry, out + at);
+            entry.data = out + at + RAFT_LOG_RECORD_HEADER;
+            entries[total++] = entry;
+            at += RAFT_LOG_RECORD_HEADER + entry.size;
+        }
+    assert (at == size);
+    memcpy (out, magic, sizeof magic);
+    put_u64 (out + 8, self->generation);
+    put_u64 (out + 16, self->number);
+    put_u32 (out + 24, (uint32_t)(size - HEADER));
+    put_u32 (out + 28, (uint32_t)total);
+    put_u64 (out + HEADER, hard->term);
+    put_u64 (out + HEADER + 8, hard->vote);
+    put_u64 (out + HEADER + 16, hard->commit);
+    put_u32 (out + 4, crc32c (0, out + CHECKED_AT, size - CHECKED_AT));
+}
+
+int raft_log_tail_append (raft_log_tail_t *self, const uint8_t *record, size_t size,
+                          nexus_error_t *error)
+{
+    assert (raft_log_tail_fits (self, size));
+    int code = write_all (self->fd, record, size, (off_t)self->used);
+    if (code)
+        return file_error (self->path, "write to it", code, error);
+    if (fdatasync (self->fd) != 0)
+        return file_error (self->path, "flush it", errno, error);
+    self->used += size;
+    self->number++;
+    return 0;
+}

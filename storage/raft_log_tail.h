@@ -1,0 +1,71 @@
+/*  raft_log_tail - the newest writes of a Raft log, in a file of their own
+
+    One flush of a file whose blocks are all there is the least that a durable
+    write can cost. LMDB needs two, and writes whole pages. So a journaled log
+    (raft_log.h) puts each write here first, acknowledges it, and brings what has
+    gathered to LMDB later, many writes in one transaction.
+
+    The file has a fixed size, is filled with zeros when it is made, and holds
+    records from its beginning on. A record is one write: the hard state and any
+    number of entries.
+
+        offset  size
+             0     4  "NXT1"
+             4     4  CRC-32C of bytes 8 to the record's end
+             8     8  generation
+            16     8  number: 0, 1, ... in a generation
+            24     4  bytes of the body
+            28     4  entries in it
+            32     -  body: term, vote, commit (8 bytes each); entries, as raft_log_record.h has
+   them
+
+    Numbers are little endian. When LMDB has it all, the next generation begins
+    at offset 0: LMDB's commit says which generation (a random number) counts, so
+    the records of the ones before need not be erased. A record is written when the one before
+    is on disk. So an unreadable record with a readable one behind it has rotted;
+    with none behind it, it is one that was never acknowledged (or has rotted
+    last, which nobody can tell apart; all journals have that in common).
+
+    One thread. After a failure nobody knows what the disk has: the node has to end.
+*/
+#pragma once
+
+#include "storage/raft_log.h"
+
+enum { RAFT_LOG_TAIL_SIZE = 8 << 20, RAFT_LOG_TAIL_HEADER = 32 };
+
+typedef struct {
+    char *path;
+    int fd; /* -1: not open */
+    uint64_t generation;
+    uint64_t number; /* of the next record */
+    size_t used;
+} raft_log_tail_t;
+
+/*  Makes DIR/tail if it isn't there. What the kernel's cache has of it is flushed and forgotten:
+    what is read is what the disk has. */
+int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *error);
+void raft_log_tail_close (raft_log_tail_t *self);
+
+/*  Visits the writes of that generation in order; what they point to is theirs for the visit only.
+    -1: visit refused one (it says why), or one is unreadable (NEXUS_CORRUPT). */
+int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation,
+                          int (*visit) (void *context, const raft_log_write_t *write,
+                                        nexus_error_t *error),
+                          void *context, nexus_error_t *error);
+
+/*  From here on records are of this generation, and begin at the beginning. */
+void raft_log_tail_restart (raft_log_tail_t *self, uint64_t generation);
+
+/*  Bytes that these writes take as one record. */
+size_t raft_log_tail_size (const raft_log_write_t *writes, size_t count);
+bool raft_log_tail_fits (const raft_log_tail_t *self, size_t size);
+
+/*  Encodes the writes' entries, and hard, as one record of raft_log_tail_size bytes at out, and
+    fills entries[], one for each, with what points there. */
+void raft_log_tail_encode (const raft_log_tail_t *self, const raft_log_write_t *writes,
+                           size_t count, const raft_log_hard_state_t *hard, uint8_t *out,
+                           size_t size, raft_log_entry_t *entries);
+/*  Puts that record into the file and flushes it; it must fit. -1: see above. */
+int raft_log_tail_append (raft_log_tail_t *self, const uint8_t *record, size_t size,
+                          nexus_error_t *error);
