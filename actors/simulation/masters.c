@@ -1,16 +1,11 @@
 /*  masters - the masters' world: see the header. */
 #include "actors/simulation/masters_private.h"
 
-#include "actors/election/election_private.h"
-#include "actors/election/raft_core.h"
-
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { ELECTION_MS = 300, ELECTION_MS_MIN = 150, ELECTION_MS_MAX = 10000, REST_MS = 60000 };
 
 void masters_wrong (masters_t *self, const char *format, ...)
 {
@@ -41,9 +36,9 @@ static void compose (machine_t *self)
     self->ledger = (ledger_args_t){.tables = self->tables};
     self->election = (election_args_t){.masters = world->keys,
                                        .masters_count = world->options.masters,
-                                       .election_ms = ELECTION_MS,
-                                       .election_ms_min = ELECTION_MS_MIN,
-                                       .election_ms_max = ELECTION_MS_MAX,
+                                       .election_ms = MASTERS_ELECTION_MS,
+                                       .election_ms_min = MASTERS_ELECTION_MS_MIN,
+                                       .election_ms_max = MASTERS_ELECTION_MS_MAX,
                                        .log = simulated_log (&self->log)};
     const child_t children[] = {
         {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->log.self},
@@ -133,74 +128,7 @@ static int observe (simulator_t *sim, void *context, nexus_error_t *error)
     return -1;
 }
 
-/*  ---- rest ------------------------------------------------------------------------------- */
-
-static const raft_t *raft_of (const masters_t *self, unsigned number)
-{
-    const election_t *election = simulator_state (self->sim, number, "election", 0);
-    return election && !election->failed ? election->raft : NULL;
-}
-
-/*  A leader, and everybody who is up where it is, with nothing left to do. */
-static bool at_rest (simulator_t *sim, void *context)
-{
-    masters_t *self = context;
-    const raft_t *leader = NULL;
-    for (unsigned i = 0; i < self->options.masters; i++) {
-        const raft_t *raft = simulator_is_up (sim, i) ? raft_of (self, i) : NULL;
-        if (raft && raft->role == RAFT_LEADER && (!leader || raft->term > leader->term))
-            leader = raft;
-    }
-    if (!leader || leader->journal.applied != raft_journal_last (&leader->journal) ||
-        self->done + self->refused + self->unknown < self->started)
-        return false;
-    for (unsigned i = 0; i < self->options.masters; i++) {
-        const raft_t *raft = raft_of (self, i);
-        if (simulator_is_up (sim, i) &&
-            (!raft || raft->journal.applied != leader->journal.applied ||
-             raft->term != leader->term || raft->leader != leader->config.id))
-            return false;
-    }
-    return true;
-}
-
-static void describe (const masters_t *self, char *text, size_t size)
-{
-    static const char *const roles[] = {"follower", "pre-candidate", "candidate", "leader"};
-    size_t used = (size_t)snprintf (
-        text, size, "%llu requests open",
-        (unsigned long long)(self->started - self->done - self->refused - self->unknown));
-    for (unsigned i = 0; i < self->options.masters && used < size; i++) {
-        const raft_t *raft = raft_of (self, i);
-        if (!simulator_is_up (self->sim, i) || !raft)
-            used +=
-                (size_t)snprintf (text + used, size - used, "; %s %s", self->machines[i].name,
-                                  simulator_is_up (self->sim, i) ? "does not take part" : "down");
-        else
-            used += (size_t)snprintf (
-                text + used, size - used, "; %s %s term %llu last %llu applied %llu",
-                self->machines[i].name, roles[raft->role], (unsigned long long)raft->term,
-                (unsigned long long)raft_journal_last (&raft->journal),
-                (unsigned long long)raft->journal.applied);
-    }
-}
-
-/*  A minority may stay down. */
-static uint64_t draw_dead (masters_t *self)
-{
-    uint64_t dead = 0;
-    unsigned count = (unsigned)random_below (&self->random, (self->options.masters + 1) / 2);
-    while (count--)
-        dead |= SIMULATOR_NODE (random_below (&self->random, self->options.masters));
-    return dead;
-}
-
-static int fail_with (masters_t *self, nexus_error_t *error, const char *text)
-{
-    return nexus_error_set (error, NEXUS_CORRUPT, "step %llu, %.6f s: %s",
-                            (unsigned long long)simulator_steps (self->sim),
-                            (double)simulator_now (self->sim) / 1e9, text);
-}
+/*  ---- the run ----------------------------------------------------------------------------- */
 
 static int run (masters_t *self, nexus_error_t *error)
 {
@@ -209,23 +137,9 @@ static int run (masters_t *self, nexus_error_t *error)
     while (simulator_steps (self->sim) < self->options.steps && result != SIMULATOR_FAILED)
         result = simulator_run (self->sim, masters_faults_next (self),
                                 self->options.steps - simulator_steps (self->sim), NULL, NULL);
-    if (result != SIMULATOR_FAILED) {
-        self->calm = true;
-        masters_faults_end (self);
-        simulator_calm (self->sim, draw_dead (self));
-        result =
-            simulator_run (self->sim, MS_TO_NS (REST_MS + 10 * ELECTION_MS_MAX), 0, at_rest, self);
-    }
     if (result == SIMULATOR_FAILED)
         return nexus_error_set (error, NEXUS_CORRUPT, "%s", simulator_error (self->sim));
-    char text[400];
-    describe (self, text, sizeof text);
-    if (result != SIMULATOR_REACHED) {
-        char whole[480];
-        snprintf (whole, sizeof whole, "not at rest after the faults: %s", text);
-        return fail_with (self, error, whole);
-    }
-    return masters_judge (self, error);
+    return masters_rest (self, error) ? -1 : masters_judge (self, error);
 }
 
 /*  ---- the whole --------------------------------------------------------------------------- */
@@ -241,7 +155,8 @@ static void fill_report (const masters_t *self, masters_report_t *report)
         .restarts = self->boots > self->options.masters ? self->boots - self->options.masters : 0,
         .done = self->done,
         .refused = self->refused,
-        .unknown = self->unknown};
+        .unknown = self->unknown,
+        .undecided = self->undecided};
 }
 
 static void destroy (masters_t *self)

@@ -4,6 +4,7 @@
     masters_checks.c   the invariants, after every step
     masters_faults.c   what goes wrong beyond the simulator's own faults
     masters_clients.c  who asks for something
+    masters_rest.c     what has to happen once nothing fails any more
     masters_trace.c    a line for each step
 */
 #pragma once
@@ -16,6 +17,9 @@
 #include "runtime/random.h"
 
 typedef struct masters masters_t;
+
+/*  Timeouts as a master's configuration gives them. */
+enum { MASTERS_ELECTION_MS = 300, MASTERS_ELECTION_MS_MIN = 150, MASTERS_ELECTION_MS_MAX = 10000 };
 
 typedef enum { FAULT_TRANSFER, FAULT_FULL, FAULTS } masters_fault_t;
 
@@ -78,7 +82,8 @@ struct masters {
     machine_t machines[MASTERS_MAX];
     uint64_t boots;
     int64_t faults[FAULTS]; /* when the next one comes; virtual ns */
-    bool calm;
+    bool calm;              /* nothing fails any more */
+    int64_t settled_ns;     /* since then there has been a leader that all follow; 0: not yet */
 
     truth_t *truth; /* by index */
     size_t truth_room;
@@ -131,6 +136,10 @@ void masters_add_clients (masters_t *self);
 void masters_note_stale (masters_t *self, unsigned key, const kv_got_t *got, const char *value);
 /*  What all the clients saw; -1 if it can't have been one store. */
 int masters_judge (masters_t *self, nexus_error_t *error);
+
+/*  masters_rest.c */
+/*  The faults end; -1 if the masters don't come to rest, or don't stay there. */
+int masters_rest (masters_t *self, nexus_error_t *error);
 
 /*  masters_trace.c */
 void masters_trace_message (masters_t *self, const machine_t *machine, bool received,
