@@ -1,6 +1,8 @@
 /*  masters - the masters' world: see the header. */
 #include "actors/simulation/masters_private.h"
 
+#include "actors/election/election_private.h"
+
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,10 +24,29 @@ void masters_wrong (masters_t *self, const char *format, ...)
 
 machine_t *masters_machine (masters_t *self, const record_key_t *key)
 {
-    for (unsigned i = 0; i < self->options.masters; i++)
+    for (unsigned i = 0; i < self->machine_count; i++)
         if (memcmp (&self->keys[i], key, sizeof *key) == 0)
             return &self->machines[i];
     return NULL;
+}
+
+const raft_conf_state_t *masters_conf (const masters_t *self)
+{
+    const election_t *newest = NULL;
+    for (unsigned i = 0; i < self->machine_count; i++) {
+        const election_t *election = simulator_state (self->sim, i, "election", 0);
+        if (election && election->raft && !election->failed &&
+            (!newest || election->conf.index > newest->conf.index))
+            newest = election;
+    }
+    return newest ? raft_conf (newest->raft) : NULL;
+}
+
+bool masters_is_member (const raft_conf_state_t *conf, const record_key_t *key)
+{
+    uint64_t id = election_id (key);
+    return quorum_set_has (&conf->voters, id) || quorum_set_has (&conf->voters_outgoing, id) ||
+           quorum_set_has (&conf->learners, id) || quorum_set_has (&conf->learners_next, id);
 }
 
 /*  ---- machines ------------------------------------------------------------------------ */
@@ -34,8 +55,10 @@ static void compose (machine_t *self)
 {
     masters_t *world = self->world;
     self->ledger = (ledger_args_t){.tables = self->tables};
-    self->election = (election_args_t){.masters = world->keys,
-                                       .masters_count = world->options.masters,
+    self->election = (election_args_t){.masters = self->founds ? world->keys : NULL,
+                                       .masters_count = self->founds ? world->options.masters : 0,
+                                       .records = self->founds ? world->records : NULL,
+                                       .join = !self->founds,
                                        .election_ms = MASTERS_ELECTION_MS,
                                        .election_ms_min = MASTERS_ELECTION_MS_MIN,
                                        .election_ms_max = MASTERS_ELECTION_MS_MAX,
@@ -61,6 +84,8 @@ static int boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *
     machine_t *self = context;
     masters_t *world = self->world;
     (void)node;
+    if (!self->present)
+        return 0;
     /* The ledger can be had again from the log: sometimes it has to be. */
     if (self->boots++ && random_below (&world->random, 4) == 0) {
         tables_close (&self->tables);
@@ -83,12 +108,20 @@ record_key_t masters_new_key (masters_t *self)
 
 static void add_machines (masters_t *self)
 {
-    for (unsigned i = 0; i < self->options.masters; i++) {
+    self->machine_count = self->options.masters;
+    if (simulator_setting (self->sim, SIMULATOR_CHANGE_INTERVAL_MS) > 0)
+        self->machine_count += 1 + (unsigned)random_below (&self->random, SPARES_MAX);
+    for (unsigned i = 0; i < self->machine_count; i++) {
         machine_t *machine = &self->machines[i];
-        *machine = (machine_t){.self = machine, .world = self, .number = i};
+        bool founds = i < self->options.masters;
+        *machine = (machine_t){
+            .self = machine, .world = self, .number = i, .founds = founds, .present = founds};
         machine->tables = open_tables ();
         snprintf (machine->name, sizeof machine->name, "m%u", i + 1);
         self->keys[i] = masters_new_key (self);
+        record_init (&master_record, &self->records[i]);
+        self->records[i].key = self->keys[i];
+        self->records[i].name = machine->name;
         simulator_add_node (self->sim, &(simulator_node_t){.name = machine->name,
                                                            .key = self->keys[i],
                                                            .role = ROLE_MASTER,
@@ -105,7 +138,7 @@ static void watch (simulator_t *sim, void *context, unsigned node, bool received
 {
     (void)sim;
     masters_t *self = context;
-    machine_t *machine = node < self->options.masters ? &self->machines[node] : NULL;
+    machine_t *machine = node < self->machine_count ? &self->machines[node] : NULL;
     if (machine && !received)
         masters_check_sent (self, machine, message);
     if (self->options.trace)
@@ -117,7 +150,7 @@ static int observe (simulator_t *sim, void *context, nexus_error_t *error)
     masters_t *self = context;
     unsigned node = simulator_last_node (sim);
     const char *actor = simulator_last_actor (sim)->actor;
-    machine_t *machine = node < self->options.masters ? &self->machines[node] : NULL;
+    machine_t *machine = node < self->machine_count ? &self->machines[node] : NULL;
     if (machine)
         masters_check_turn (self, machine, actor);
     if (self->options.trace)
@@ -152,7 +185,8 @@ static void fill_report (const masters_t *self, masters_report_t *report)
         .virtual_ms = NS_TO_MS (simulator_now (self->sim)),
         .terms = self->terms,
         .entries = self->committed,
-        .restarts = self->boots > self->options.masters ? self->boots - self->options.masters : 0,
+        .restarts = self->boots > self->machine_count ? self->boots - self->machine_count : 0,
+        .changes = self->changes,
         .done = self->done,
         .refused = self->refused,
         .unknown = self->unknown,
@@ -162,7 +196,7 @@ static void fill_report (const masters_t *self, masters_report_t *report)
 static void destroy (masters_t *self)
 {
     simulator_destroy (&self->sim);
-    for (unsigned i = 0; i < self->options.masters; i++)
+    for (unsigned i = 0; i < self->machine_count; i++)
         tables_close (&self->machines[i].tables);
     history_destroy (&self->history);
     free (self->stale);

@@ -140,10 +140,12 @@ static void encode (const client_t *self, buffer_t *bytes)
 static void ask (client_t *self, context_t *ctx)
 {
     masters_t *world = self->asker->world;
-    self->master = (unsigned)(context_random (ctx) % world->options.masters);
+    do
+        self->master = (unsigned)(context_random (ctx) % world->machine_count);
+    while (world->settled_ns && !world->machines[self->master].counts);
     self->asked_ns = simulator_now (world->sim);
     const record_key_t *master = &world->keys[self->master];
-    bool patient = world->calm && simulator_is_up (world->sim, self->master);
+    bool patient = world->settled_ns != 0;
     int64_t timeout_ms = patient ? PATIENCE_MS : 1 + (int64_t)(context_random (ctx) % 4000);
     if (self->operation == GET || self->operation == STALE_GET) {
         char name[8];
@@ -239,8 +241,7 @@ static void take_failure (client_t *self, context_t *ctx, const failure_t *failu
         return;
     }
     /* Nothing fails, all follow one leader: there is no reason for an answer not to come. */
-    if (failure->code == NEXUS_DEADLINE && world->settled_ns &&
-        world->settled_ns < self->asked_ns && simulator_is_up (world->sim, self->master))
+    if (failure->code == NEXUS_DEADLINE && world->settled_ns && world->settled_ns < self->asked_ns)
         masters_wrong (world, "%s asks %s and is not answered: %s",
                        get ? "who reads" : "who writes", world->machines[self->master].name,
                        failure->text);

@@ -20,7 +20,7 @@ static const raft_t *raft_of (const masters_t *self, unsigned number)
 static const raft_t *find_leader (const masters_t *self)
 {
     const raft_t *leader = NULL;
-    for (unsigned i = 0; i < self->options.masters; i++) {
+    for (unsigned i = 0; i < self->machine_count; i++) {
         const raft_t *raft = simulator_is_up (self->sim, i) ? raft_of (self, i) : NULL;
         if (raft && raft->role == RAFT_LEADER && (!leader || raft->term > leader->term))
             leader = raft;
@@ -28,16 +28,18 @@ static const raft_t *find_leader (const masters_t *self)
     return leader;
 }
 
-/*  One leader, and everybody who is up where it is. */
-static bool is_settled (const masters_t *self, const raft_t *leader)
+/*  One leader, and everybody who is up and takes part is where it is. */
+static bool is_settled (masters_t *self, const raft_t *leader)
 {
     if (!leader || leader->journal.applied != raft_journal_last (&leader->journal))
         return false;
-    for (unsigned i = 0; i < self->options.masters; i++) {
+    for (unsigned i = 0; i < self->machine_count; i++) {
         const raft_t *raft = raft_of (self, i);
-        if (simulator_is_up (self->sim, i) &&
-            (!raft || raft->journal.applied != leader->journal.applied ||
-             raft->term != leader->term || raft->leader != leader->config.id))
+        machine_t *machine = &self->machines[i];
+        machine->counts = simulator_is_up (self->sim, i) &&
+                          masters_is_member (raft_conf (leader), &self->keys[i]);
+        if (machine->counts && (!raft || raft->journal.applied != leader->journal.applied ||
+                                raft->term != leader->term || raft->leader != leader->config.id))
             return false;
     }
     return true;
@@ -59,7 +61,7 @@ static void describe (const masters_t *self, char *text, size_t size)
     static const char *const roles[] = {"follower", "pre-candidate", "candidate", "leader"};
     size_t used = (size_t)snprintf (text, size, "%llu requests open",
                                     U (self->started - self->done - self->refused - self->unknown));
-    for (unsigned i = 0; i < self->options.masters && used < size; i++) {
+    for (unsigned i = 0; i < self->machine_count && used < size; i++) {
         const raft_t *raft = raft_of (self, i);
         bool up = simulator_is_up (self->sim, i);
         if (!up || !raft)
@@ -73,10 +75,18 @@ static void describe (const masters_t *self, char *text, size_t size)
     }
 }
 
-/*  A minority may stay down. */
+/*  A minority may stay down. Where members come and go, those who don't take part may: it
+    can't be told from here what is a minority of which configuration. */
 static uint64_t draw_dead (masters_t *self)
 {
     uint64_t dead = 0;
+    const raft_conf_state_t *conf = masters_conf (self);
+    if (self->machine_count > self->options.masters) {
+        for (unsigned i = 0; i < self->machine_count && conf; i++)
+            if (!self->machines[i].present)
+                dead |= SIMULATOR_NODE (i);
+        return dead;
+    }
     unsigned count = (unsigned)random_below (&self->random, (self->options.masters + 1) / 2);
     while (count--)
         dead |= SIMULATOR_NODE (random_below (&self->random, self->options.masters));
