@@ -11,7 +11,9 @@
     Who the masters are stands in the ledger; until it knows, in the arguments. A master
     of another cluster (one that began with other founders) is not listened to.
 
-    A request on a follower is passed on to the leader. What the answers promise:
+    A request on a follower is passed on to the leader; a proposal in a once, and again, unchanged, if
+    the leader can't or another one leads, so that it is done once whatever gets lost or comes twice.
+    Workers may propose kv_put and kv_delete, numbered. What the answers promise:
     - proposed, or the command's own failure: it is applied, on a majority's disks;
     - NEXUS_UNAVAILABLE: it is not in the log and never will be; retry;
     - NEXUS_DEADLINE: nobody knows (yet).

@@ -213,6 +213,8 @@ static const char *s_append (election_t *self, const message_t *message, electio
                : "election: too much waits for a majority's disks, nothing was done: retry later";
 }
 
+enum { WORKER_COMMAND_MAX = 65536 + 512 }; /* a kv_put */
+
 /*  Workers write the key-value store, and nothing else; what is kept for the API's callers is not
     theirs to fill. */
 static bool s_may (const message_t *message)
@@ -223,6 +225,7 @@ static bool s_may (const message_t *message)
     unsigned kind = (unsigned)propose->command.data[0] << 8 | propose->command.data[1];
     bool numbered = propose->client && propose->client >> 63 == 0;
     return message->role == ROLE_WORKER && numbered &&
+           propose->command.size <= WORKER_COMMAND_MAX &&
            (kind == kv_put_record.id || kind == kv_delete_record.id);
 }
 

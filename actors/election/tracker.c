@@ -108,7 +108,7 @@ void tracker_sent (tracker_progress_t *self, size_t count, size_t bytes)
         self->flow_paused = tracker_window_full (&self->window);
         break;
     case TRACKER_SNAPSHOT:
-        assert (!"nothing is sent to a peer that waits for a snapshot");
+        assert (false && "nothing is sent to a peer that waits for a snapshot");
         break;
     }
 }

@@ -82,6 +82,7 @@ static int apply_once (ledger_writer_t *self, uint64_t index, const once_t *once
     case REQUEST_NEW:
         return apply_first (self, index, once, value, error);
     case REQUEST_DONE:
+        self->repeated++;
         return code ? nexus_error_set (error, (nexus_code_t)code, "%s", value) : 0;
     case REQUEST_TOO_OLD:
         return nexus_error_set (error, NEXUS_CONFLICT,

@@ -18,6 +18,7 @@ typedef struct {
     tables_txn_t *txn;
     requests_t *requests; /* as the tables have them */
     uint64_t changed;     /* gets a bit for each table that is written (but for requests) */
+    uint64_t repeated;    /* commands that were not applied, since they had been before */
     bool fatal;           /* the tables themselves failed: the node must end */
 } ledger_writer_t;
 

@@ -25,7 +25,7 @@ typedef struct {
     size_t subscriber_count;
     const message_t **waiting; /* apply messages of this turn */
     size_t waiting_count, waiting_room;
-    metric_t *applied_metric, *refused_metric;
+    metric_t *applied_metric, *refused_metric, *repeated_metric;
 } ledger_t;
 
 /*  Where the tables stand, and what of them is kept in memory. */
@@ -55,6 +55,9 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
                                           "Log index up to which commands are applied.", NULL);
     self->refused_metric = metrics_counter (context_metrics (ctx), "nexus_ledger_refused_total",
                                             "Commands that were applied and refused.", NULL);
+    self->repeated_metric = metrics_counter (
+        context_metrics (ctx), "nexus_ledger_repeated_total",
+        "Commands that came again and were answered with their first result.", NULL);
     metric_set (self->applied_metric, (double)self->applied);
     return 0;
 }
@@ -62,7 +65,8 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
 static void subscribe (ledger_t *self, context_t *ctx, const message_t *message)
 {
     size_t i = 0;
-    while (i < self->subscriber_count && !address_equal (&self->subscribers[i].address, &message->from))
+    while (i < self->subscriber_count &&
+           !address_equal (&self->subscribers[i].address, &message->from))
         i++;
     const ledger_subscribe_t *wanted = message->body;
     if (!wanted->on) {
@@ -142,6 +146,7 @@ static void apply_entries (ledger_t *self, tables_txn_t *txn, const apply_t *bat
         term = entry->term;
     }
     self->changed |= writer.changed;
+    metric_add (self->repeated_metric, (double)writer.repeated);
     if (term)
         put_position (txn, LEDGER_APPLIED_TERM, term, fatal, error);
 }
