@@ -295,7 +295,8 @@ void simulator_calm (simulator_t *self, uint64_t leave_down)
     self->calm = true;
     simulator_heal (self);
     static const simulator_setting_t quiet[] = {SIMULATOR_LOSS, SIMULATOR_DUPLICATION,
-                                                SIMULATOR_REORDER, SIMULATOR_STALL};
+                                                SIMULATOR_REORDER, SIMULATOR_STALL,
+                                                SIMULATOR_WRITE_FAULT};
     for (size_t i = 0; i < sizeof quiet / sizeof quiet[0]; i++)
         simulator_set (self, quiet[i], 0);
     if (self->settings[SIMULATOR_QUEUE] < 1024)

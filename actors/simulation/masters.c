@@ -2,15 +2,12 @@
 #include "actors/simulation/masters_private.h"
 
 #include "actors/election/election_private.h"
-#include "actors/election/raft_core.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { ELECTION_MS = 300, ELECTION_MS_MIN = 150, ELECTION_MS_MAX = 10000, REST_MS = 60000 };
 
 void masters_wrong (masters_t *self, const char *format, ...)
 {
@@ -27,10 +24,29 @@ void masters_wrong (masters_t *self, const char *format, ...)
 
 machine_t *masters_machine (masters_t *self, const record_key_t *key)
 {
-    for (unsigned i = 0; i < self->options.masters; i++)
+    for (unsigned i = 0; i < self->machine_count; i++)
         if (memcmp (&self->keys[i], key, sizeof *key) == 0)
             return &self->machines[i];
     return NULL;
+}
+
+const raft_conf_state_t *masters_conf (const masters_t *self)
+{
+    const election_t *newest = NULL;
+    for (unsigned i = 0; i < self->machine_count; i++) {
+        const election_t *election = simulator_state (self->sim, i, "election", 0);
+        if (election && election->raft && !election->failed &&
+            (!newest || election->conf.index > newest->conf.index))
+            newest = election;
+    }
+    return newest ? raft_conf (newest->raft) : NULL;
+}
+
+bool masters_is_member (const raft_conf_state_t *conf, const record_key_t *key)
+{
+    uint64_t id = election_id (key);
+    return quorum_set_has (&conf->voters, id) || quorum_set_has (&conf->voters_outgoing, id) ||
+           quorum_set_has (&conf->learners, id) || quorum_set_has (&conf->learners_next, id);
 }
 
 /*  ---- machines ------------------------------------------------------------------------ */
@@ -39,11 +55,13 @@ static void compose (machine_t *self)
 {
     masters_t *world = self->world;
     self->ledger = (ledger_args_t){.tables = self->tables};
-    self->election = (election_args_t){.masters = world->keys,
-                                       .masters_count = world->options.masters,
-                                       .election_ms = ELECTION_MS,
-                                       .election_ms_min = ELECTION_MS_MIN,
-                                       .election_ms_max = ELECTION_MS_MAX,
+    self->election = (election_args_t){.masters = self->founds ? world->keys : NULL,
+                                       .masters_count = self->founds ? world->options.masters : 0,
+                                       .records = self->founds ? world->records : NULL,
+                                       .join = !self->founds,
+                                       .election_ms = MASTERS_ELECTION_MS,
+                                       .election_ms_min = MASTERS_ELECTION_MS_MIN,
+                                       .election_ms_max = MASTERS_ELECTION_MS_MAX,
                                        .log = simulated_log (&self->log)};
     const child_t children[] = {
         {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->log.self},
@@ -66,6 +84,8 @@ static int boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *
     machine_t *self = context;
     masters_t *world = self->world;
     (void)node;
+    if (!self->present)
+        return 0;
     /* The ledger can be had again from the log: sometimes it has to be. */
     if (self->boots++ && random_below (&world->random, 4) == 0) {
         tables_close (&self->tables);
@@ -88,12 +108,20 @@ record_key_t masters_new_key (masters_t *self)
 
 static void add_machines (masters_t *self)
 {
-    for (unsigned i = 0; i < self->options.masters; i++) {
+    self->machine_count = self->options.masters;
+    if (simulator_setting (self->sim, SIMULATOR_CHANGE_INTERVAL_MS) > 0)
+        self->machine_count += 1 + (unsigned)random_below (&self->random, SPARES_MAX);
+    for (unsigned i = 0; i < self->machine_count; i++) {
         machine_t *machine = &self->machines[i];
-        *machine = (machine_t){.self = machine, .world = self, .number = i};
+        bool founds = i < self->options.masters;
+        *machine = (machine_t){
+            .self = machine, .world = self, .number = i, .founds = founds, .present = founds};
         machine->tables = open_tables ();
         snprintf (machine->name, sizeof machine->name, "m%u", i + 1);
         self->keys[i] = masters_new_key (self);
+        record_init (&master_record, &self->records[i]);
+        self->records[i].key = self->keys[i];
+        self->records[i].name = machine->name;
         simulator_add_node (self->sim, &(simulator_node_t){.name = machine->name,
                                                            .key = self->keys[i],
                                                            .role = ROLE_MASTER,
@@ -110,7 +138,7 @@ static void watch (simulator_t *sim, void *context, unsigned node, bool received
 {
     (void)sim;
     masters_t *self = context;
-    machine_t *machine = node < self->options.masters ? &self->machines[node] : NULL;
+    machine_t *machine = node < self->machine_count ? &self->machines[node] : NULL;
     if (machine && !received)
         masters_check_sent (self, machine, message);
     if (self->options.trace)
@@ -122,7 +150,7 @@ static int observe (simulator_t *sim, void *context, nexus_error_t *error)
     masters_t *self = context;
     unsigned node = simulator_last_node (sim);
     const char *actor = simulator_last_actor (sim)->actor;
-    machine_t *machine = node < self->options.masters ? &self->machines[node] : NULL;
+    machine_t *machine = node < self->machine_count ? &self->machines[node] : NULL;
     if (machine)
         masters_check_turn (self, machine, actor);
     if (self->options.trace)
@@ -133,74 +161,7 @@ static int observe (simulator_t *sim, void *context, nexus_error_t *error)
     return -1;
 }
 
-/*  ---- rest ------------------------------------------------------------------------------- */
-
-static const raft_t *raft_of (const masters_t *self, unsigned number)
-{
-    const election_t *election = simulator_state (self->sim, number, "election", 0);
-    return election && !election->failed ? election->raft : NULL;
-}
-
-/*  A leader, and everybody who is up where it is, with nothing left to do. */
-static bool at_rest (simulator_t *sim, void *context)
-{
-    masters_t *self = context;
-    const raft_t *leader = NULL;
-    for (unsigned i = 0; i < self->options.masters; i++) {
-        const raft_t *raft = simulator_is_up (sim, i) ? raft_of (self, i) : NULL;
-        if (raft && raft->role == RAFT_LEADER && (!leader || raft->term > leader->term))
-            leader = raft;
-    }
-    if (!leader || leader->journal.applied != raft_journal_last (&leader->journal) ||
-        self->done + self->refused + self->unknown < self->started)
-        return false;
-    for (unsigned i = 0; i < self->options.masters; i++) {
-        const raft_t *raft = raft_of (self, i);
-        if (simulator_is_up (sim, i) &&
-            (!raft || raft->journal.applied != leader->journal.applied ||
-             raft->term != leader->term || raft->leader != leader->config.id))
-            return false;
-    }
-    return true;
-}
-
-static void describe (const masters_t *self, char *text, size_t size)
-{
-    static const char *const roles[] = {"follower", "pre-candidate", "candidate", "leader"};
-    size_t used = (size_t)snprintf (
-        text, size, "%llu requests open",
-        (unsigned long long)(self->started - self->done - self->refused - self->unknown));
-    for (unsigned i = 0; i < self->options.masters && used < size; i++) {
-        const raft_t *raft = raft_of (self, i);
-        if (!simulator_is_up (self->sim, i) || !raft)
-            used +=
-                (size_t)snprintf (text + used, size - used, "; %s %s", self->machines[i].name,
-                                  simulator_is_up (self->sim, i) ? "does not take part" : "down");
-        else
-            used += (size_t)snprintf (
-                text + used, size - used, "; %s %s term %llu last %llu applied %llu",
-                self->machines[i].name, roles[raft->role], (unsigned long long)raft->term,
-                (unsigned long long)raft_journal_last (&raft->journal),
-                (unsigned long long)raft->journal.applied);
-    }
-}
-
-/*  A minority may stay down. */
-static uint64_t draw_dead (masters_t *self)
-{
-    uint64_t dead = 0;
-    unsigned count = (unsigned)random_below (&self->random, (self->options.masters + 1) / 2);
-    while (count--)
-        dead |= SIMULATOR_NODE (random_below (&self->random, self->options.masters));
-    return dead;
-}
-
-static int fail_with (masters_t *self, nexus_error_t *error, const char *text)
-{
-    return nexus_error_set (error, NEXUS_CORRUPT, "step %llu, %.6f s: %s",
-                            (unsigned long long)simulator_steps (self->sim),
-                            (double)simulator_now (self->sim) / 1e9, text);
-}
+/*  ---- the run ----------------------------------------------------------------------------- */
 
 static int run (masters_t *self, nexus_error_t *error)
 {
@@ -209,23 +170,9 @@ static int run (masters_t *self, nexus_error_t *error)
     while (simulator_steps (self->sim) < self->options.steps && result != SIMULATOR_FAILED)
         result = simulator_run (self->sim, masters_faults_next (self),
                                 self->options.steps - simulator_steps (self->sim), NULL, NULL);
-    if (result != SIMULATOR_FAILED) {
-        self->calm = true;
-        masters_faults_end (self);
-        simulator_calm (self->sim, draw_dead (self));
-        result =
-            simulator_run (self->sim, MS_TO_NS (REST_MS + 10 * ELECTION_MS_MAX), 0, at_rest, self);
-    }
     if (result == SIMULATOR_FAILED)
         return nexus_error_set (error, NEXUS_CORRUPT, "%s", simulator_error (self->sim));
-    char text[400];
-    describe (self, text, sizeof text);
-    if (result != SIMULATOR_REACHED) {
-        char whole[480];
-        snprintf (whole, sizeof whole, "not at rest after the faults: %s", text);
-        return fail_with (self, error, whole);
-    }
-    return masters_judge (self, error);
+    return masters_rest (self, error) ? -1 : masters_judge (self, error);
 }
 
 /*  ---- the whole --------------------------------------------------------------------------- */
@@ -238,16 +185,18 @@ static void fill_report (const masters_t *self, masters_report_t *report)
         .virtual_ms = NS_TO_MS (simulator_now (self->sim)),
         .terms = self->terms,
         .entries = self->committed,
-        .restarts = self->boots > self->options.masters ? self->boots - self->options.masters : 0,
+        .restarts = self->boots > self->machine_count ? self->boots - self->machine_count : 0,
+        .changes = self->changes,
         .done = self->done,
         .refused = self->refused,
-        .unknown = self->unknown};
+        .unknown = self->unknown,
+        .undecided = self->undecided};
 }
 
 static void destroy (masters_t *self)
 {
     simulator_destroy (&self->sim);
-    for (unsigned i = 0; i < self->options.masters; i++)
+    for (unsigned i = 0; i < self->machine_count; i++)
         tables_close (&self->machines[i].tables);
     history_destroy (&self->history);
     free (self->stale);

@@ -38,9 +38,9 @@ typedef struct {
     uint64_t terms;                  /* the highest term that had a leader */
     uint64_t entries;                /* committed */
     uint64_t restarts;               /* boots after the first ones */
+    uint64_t changes;                /* configurations, the founders' included */
     uint64_t done, refused, unknown; /* requests of clients, by outcome */
-    uint64_t
-        undecided; /* 1: nobody could say in time whether the clients' history is linearizable */
+    uint64_t undecided;              /* 1: nobody could say in time whether that is linearizable */
 } masters_report_t;
 
 /*  -1 with what broke and where ("step 1234, 12.5 s: two leaders ..."), and the report as

@@ -109,7 +109,7 @@ static void check_append (masters_t *self, machine_t *machine, const log_append_
 
 static machine_t *machine_of (masters_t *self, uint64_t id)
 {
-    for (unsigned i = 0; i < self->options.masters; i++)
+    for (unsigned i = 0; i < self->machine_count; i++)
         if (election_id (&self->keys[i]) == id)
             return &self->machines[i];
     return NULL;
@@ -139,8 +139,11 @@ static void check_majority (masters_t *self, const machine_t *machine, const raf
                             uint64_t index, uint64_t term)
 {
     durable_t entry = {self, index, term};
-    const raft_conf_state_t *conf = &raft->tracker.conf;
-    if (!quorum_joint_acked (&conf->voters, &conf->voters_outgoing, is_durable, &entry))
+    const raft_conf_state_t *conf = &machine->conf, *after = raft_conf (raft);
+    /* One turn may see both: an entry committed, and then another configuration in force. */
+    if (!quorum_joint_acked (&after->voters, &after->voters_outgoing, is_durable, &entry) &&
+        (!conf->voters.count ||
+         !quorum_joint_acked (&conf->voters, &conf->voters_outgoing, is_durable, &entry)))
         masters_wrong (
             self, "%s takes entry %llu of term %llu for committed, and no majority has it on disk",
             machine->name, U (index), U (term));
@@ -236,7 +239,7 @@ static void check_lease (masters_t *self, const machine_t *machine, const raft_t
 {
     if (!raft_lease_valid (raft))
         return;
-    for (unsigned i = 0; i < self->options.masters; i++) {
+    for (unsigned i = 0; i < self->machine_count; i++) {
         const election_t *other = election_of (self, &self->machines[i]);
         if (other && other->raft != raft && other->raft->role == RAFT_LEADER &&
             other->raft->term > raft->term)
@@ -339,6 +342,14 @@ void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
     if (!election)
         return;
     check_commit (self, machine, election->raft);
+    if (machine->conf_index != election->conf.index || !machine->conf.voters.count) {
+        machine->conf_index = election->conf.index;
+        if (self->conf_index < election->conf.index) {
+            self->conf_index = election->conf.index;
+            self->changes++;
+        }
+        machine->conf = *raft_conf (election->raft);
+    }
     if (election->raft->role == RAFT_LEADER) {
         check_leader (self, machine, election->raft);
         check_lease (self, machine, election->raft);
@@ -349,5 +360,5 @@ void masters_check_boot (masters_t *self, machine_t *machine)
 {
     (void)self;
     machine->commit = machine->applied = machine->shown = 0;
-    machine->leads = false;
+    machine->conf = (raft_conf_state_t){.auto_leave = false};
 }

@@ -17,7 +17,7 @@
 
 #define U(number) ((unsigned long long)(number))
 
-enum { PAUSE = 1, VALUE_MAX = 64 << 10 };
+enum { PAUSE = 1, VALUE_MAX = 64 << 10, PATIENCE_MS = 20000 };
 
 typedef enum { GET, STALE_GET, PUT, DELETE } operation_t;
 
@@ -37,6 +37,8 @@ typedef struct {
     size_t number; /* in the history */
     char value[32];
     size_t padding; /* bytes behind it */
+    int64_t asked_ns;
+    unsigned master; /* who was asked */
     unsigned attempts_left;
     bool doubtful;        /* an attempt may have been done, or may yet be */
     uint64_t correlation; /* of the attempt under way; 0: it pauses */
@@ -138,9 +140,13 @@ static void encode (const client_t *self, buffer_t *bytes)
 static void ask (client_t *self, context_t *ctx)
 {
     masters_t *world = self->asker->world;
-    const record_key_t *master = &world->keys[context_random (ctx) % world->options.masters];
-    int64_t timeout_ms = world->calm ? 2000 + (int64_t)(context_random (ctx) % 3000)
-                                     : 1 + (int64_t)(context_random (ctx) % 4000);
+    do
+        self->master = (unsigned)(context_random (ctx) % world->machine_count);
+    while (world->settled_ns && !world->machines[self->master].counts);
+    self->asked_ns = simulator_now (world->sim);
+    const record_key_t *master = &world->keys[self->master];
+    bool patient = world->settled_ns != 0;
+    int64_t timeout_ms = patient ? PATIENCE_MS : 1 + (int64_t)(context_random (ctx) % 4000);
     if (self->operation == GET || self->operation == STALE_GET) {
         char name[8];
         key_name (self->key, name);
@@ -234,6 +240,11 @@ static void take_failure (client_t *self, context_t *ctx, const failure_t *failu
         end (self, ctx, HISTORY_CONFLICT, NULL, 0);
         return;
     }
+    /* Nothing fails, all follow one leader: there is no reason for an answer not to come. */
+    if (failure->code == NEXUS_DEADLINE && world->settled_ns && world->settled_ns < self->asked_ns)
+        masters_wrong (world, "%s asks %s and is not answered: %s",
+                       get ? "who reads" : "who writes", world->machines[self->master].name,
+                       failure->text);
     if (failure->code == NEXUS_DEADLINE)
         self->doubtful = true;
     else if (failure->code != NEXUS_UNAVAILABLE && failure->code != NEXUS_NOT_FOUND)

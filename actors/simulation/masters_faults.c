@@ -1,12 +1,17 @@
 /*  masters_faults - what goes wrong, or is asked for, beyond the simulator's own faults */
 #include "actors/simulation/masters_private.h"
 
+#include "actors/protocol/consensus.h"
+
 #include <math.h>
 #include <string.h>
+
+enum { PATIENCE_MS = 5000 };
 
 static const simulator_setting_t intervals[FAULTS] = {
     [FAULT_TRANSFER] = SIMULATOR_TRANSFER_INTERVAL_MS,
     [FAULT_FULL] = SIMULATOR_FULL_INTERVAL_MS,
+    [FAULT_CHANGE] = SIMULATOR_CHANGE_INTERVAL_MS,
 };
 
 static void plan (masters_t *self, masters_fault_t fault)
@@ -20,20 +25,30 @@ static void plan (masters_t *self, masters_fault_t fault)
 
 static machine_t *any_machine (masters_t *self)
 {
-    return &self->machines[random_below (&self->random, self->options.masters)];
+    return &self->machines[random_below (&self->random, self->machine_count)];
 }
 
-/*  Somebody is asked to hand leadership over, to anybody: only a leader will. */
+/*  An operator asks a master's election for something; what comes of it will be seen. */
+static void ask (masters_t *self, unsigned machine, const record_t *kind, const void *body)
+{
+    const context_t *ctx = simulator_context (self->sim, machine, "election", 0);
+    address_t to = address_local ("election", 0), from = address_local ("operator", 0);
+    if (!ctx)
+        return;
+    message_t *message = message_new (kind, body, NULL, &to, &from);
+    message->flags = MESSAGE_REQUEST;
+    message->correlation = ++self->operations;
+    message->deadline_ns = context_now (ctx) + MS_TO_NS (PATIENCE_MS);
+    simulator_inject (self->sim, machine, ROLE_LOCAL, &message);
+}
+
+/*  Leadership is to be handed over, to anybody. */
 static void transfer (masters_t *self)
 {
     leadership_transfer_t body = {0};
     if (random_below (&self->random, 2))
         body.to = self->keys[any_machine (self)->number];
-    for (unsigned i = 0; i < self->options.masters; i++) {
-        address_t to = address_local ("election", 0), from = address_local ("operator", 0);
-        message_t *message = message_new (&leadership_transfer_record, &body, NULL, &to, &from);
-        simulator_inject (self->sim, i, ROLE_LOCAL, &message);
-    }
+    ask (self, any_machine (self)->number, &leadership_transfer_record, &body);
 }
 
 /*  A disk's room is nearly used up, or there is room again. */
@@ -41,6 +56,47 @@ static void full (masters_t *self)
 {
     machine_t *machine = any_machine (self);
     machine->log.full = !machine->log.full;
+}
+
+/*  ---- who takes part ------------------------------------------------------------------ */
+
+/*  A machine of its own that has never been part of it is switched on first. */
+static master_op_t draw_op (masters_t *self, const raft_conf_state_t *conf)
+{
+    machine_t *machine = any_machine (self);
+    uint64_t dice = random_below (&self->random, 100);
+    uint64_t id = election_id (&self->keys[machine->number]);
+    master_op_t op = {.master = self->records[machine->number]};
+    if (quorum_set_has (&conf->voters, id))
+        op.op = dice < 60 ? MASTER_OP_REMOVE : MASTER_OP_LEARNER;
+    else if (masters_is_member (conf, &self->keys[machine->number]))
+        op.op = dice < 75 ? MASTER_OP_VOTER : MASTER_OP_REMOVE;
+    else
+        op.op = dice < 95 ? MASTER_OP_LEARNER : MASTER_OP_VOTER;
+    if (!machine->present) {
+        machine->present = true;
+        simulator_crash (self->sim, machine->number);
+        simulator_restart (self->sim, machine->number);
+    }
+    return op;
+}
+
+/*  An operator asks some master; what comes of it, the next question will show. */
+static void change (masters_t *self)
+{
+    master_op_t ops[3];
+    const raft_conf_state_t *conf = masters_conf (self);
+    uint64_t dice = random_below (&self->random, 100);
+    if (!conf)
+        return;
+    master_change_t body = {.changes = {ops, dice < 10   ? 0
+                                             : dice < 65 ? 1
+                                             : dice < 85 ? 2
+                                                         : 3},
+                            .stay = random_below (&self->random, 6) == 0};
+    for (size_t i = 0; i < body.changes.count; i++)
+        ops[i] = draw_op (self, conf);
+    ask (self, any_machine (self)->number, &master_change_record, &body);
 }
 
 void masters_faults_begin (masters_t *self)
@@ -54,6 +110,7 @@ int64_t masters_faults_next (masters_t *self)
     static void (*const inject[FAULTS]) (masters_t *) = {
         [FAULT_TRANSFER] = transfer,
         [FAULT_FULL] = full,
+        [FAULT_CHANGE] = change,
     };
     int64_t now = simulator_now (self->sim), next = INT64_MAX;
     for (masters_fault_t fault = 0; fault < FAULTS; fault++) {
@@ -69,6 +126,6 @@ int64_t masters_faults_next (masters_t *self)
 
 void masters_faults_end (masters_t *self)
 {
-    for (unsigned i = 0; i < self->options.masters; i++)
+    for (unsigned i = 0; i < self->machine_count; i++)
         self->machines[i].log.full = false;
 }

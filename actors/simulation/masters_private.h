@@ -4,6 +4,7 @@
     masters_checks.c   the invariants, after every step
     masters_faults.c   what goes wrong beyond the simulator's own faults
     masters_clients.c  who asks for something
+    masters_rest.c     what has to happen once nothing fails any more
     masters_trace.c    a line for each step
 */
 #pragma once
@@ -17,7 +18,10 @@
 
 typedef struct masters masters_t;
 
-typedef enum { FAULT_TRANSFER, FAULT_FULL, FAULTS } masters_fault_t;
+/*  Timeouts as a master's configuration gives them. */
+enum { MASTERS_ELECTION_MS = 300, MASTERS_ELECTION_MS_MIN = 150, MASTERS_ELECTION_MS_MAX = 10000 };
+
+typedef enum { FAULT_TRANSFER, FAULT_FULL, FAULT_CHANGE, FAULTS } masters_fault_t;
 
 /*  A master's machine: what outlives its actors, and what it has shown to others. */
 typedef struct {
@@ -31,13 +35,16 @@ typedef struct {
     election_args_t election;
     child_t children[3];
     node_args_t node;
+    bool founds;  /* it was there when the cluster began; others come later */
+    bool present; /* it has been switched on */
+    bool counts;  /* once nothing fails: it is up, and takes part */
     unsigned boots;
-    bool broken; /* its disk lied: it may stay down for good */
 
     /* Since the boot: */
-    bool leads;
     uint64_t commit;
     uint64_t applied;
+    uint64_t conf_index; /* of the configuration in force, as its last turn ended: */
+    raft_conf_state_t conf;
     uint64_t shown; /* the newest index that a read showed */
 } machine_t;
 
@@ -54,6 +61,7 @@ typedef struct {
     uint64_t index, term, previous_term, hash;
 } seen_t;
 
+enum { SPARES_MAX = 4, MACHINES_MAX = MASTERS_MAX + SPARES_MAX };
 enum { MASTERS_KEYS_MAX = 6, MASTERS_CLIENT_NODES_MAX = 3, MASTERS_ASKERS_MAX = 24 };
 
 /*  A client, as its actor is given it. */
@@ -74,11 +82,15 @@ struct masters {
     masters_options_t options;
     simulator_t *sim;
     random_t random;
-    record_key_t keys[MASTERS_MAX];
-    machine_t machines[MASTERS_MAX];
+    unsigned machine_count; /* the first options.masters of them found the cluster */
+    record_key_t keys[MACHINES_MAX];
+    master_t records[MACHINES_MAX];
+    machine_t machines[MACHINES_MAX];
     uint64_t boots;
     int64_t faults[FAULTS]; /* when the next one comes; virtual ns */
-    bool calm;
+    uint64_t operations;    /* of operators, asked for so far */
+    bool calm;              /* nothing fails any more */
+    int64_t settled_ns;     /* since then there has been a leader that all follow; 0: not yet */
 
     truth_t *truth; /* by index */
     size_t truth_room;
@@ -88,6 +100,7 @@ struct masters {
     uint64_t *leaders; /* by term: election_id */
     size_t leaders_room;
     uint64_t terms;
+    uint64_t conf_index, changes; /* the newest configuration, and how many there were */
 
     asker_t askers[MASTERS_ASKERS_MAX];
     unsigned asker_count, key_count;
@@ -107,6 +120,9 @@ struct masters {
 /*  Notes the first broken invariant. */
 void masters_wrong (masters_t *self, const char *format, ...)
     __attribute__ ((format (printf, 2, 3)));
+/*  Who takes part, as the machine knows that has heard of the last change; NULL: nobody is up. */
+const raft_conf_state_t *masters_conf (const masters_t *self);
+bool masters_is_member (const raft_conf_state_t *conf, const record_key_t *key);
 record_key_t masters_new_key (masters_t *self);
 /*  NULL: it isn't a master's. */
 machine_t *masters_machine (masters_t *self, const record_key_t *key);
@@ -131,6 +147,10 @@ void masters_add_clients (masters_t *self);
 void masters_note_stale (masters_t *self, unsigned key, const kv_got_t *got, const char *value);
 /*  What all the clients saw; -1 if it can't have been one store. */
 int masters_judge (masters_t *self, nexus_error_t *error);
+
+/*  masters_rest.c */
+/*  The faults end; -1 if the masters don't come to rest, or don't stay there. */
+int masters_rest (masters_t *self, nexus_error_t *error);
 
 /*  masters_trace.c */
 void masters_trace_message (masters_t *self, const machine_t *machine, bool received,

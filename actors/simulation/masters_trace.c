@@ -89,10 +89,13 @@ void masters_trace_turn (masters_t *self, const machine_t *machine, const char *
 {
     static const char *const roles[] = {"follower", "pre-candidate", "candidate", "leader"};
     FILE *file = self->options.trace;
+    char text[64];
+    address_text (simulator_last_actor (self->sim), text);
     int64_t now = simulator_now (self->sim);
     fprintf (file, "%llu %lld.%06lld %s %s%.*s", U (simulator_steps (self->sim)),
              (long long)(now / 1000000000), (long long)(now % 1000000000 / 1000),
-             machine ? machine->name : "client", actor, (int)self->line_size, self->line);
+             simulator_name (self->sim, simulator_last_node (self->sim)), text,
+             (int)self->line_size, self->line);
     self->line_size = 0;
     const election_t *election = machine && strcmp (actor, "election") == 0
                                      ? simulator_state (self->sim, machine->number, "election", 0)
@@ -100,7 +103,7 @@ void masters_trace_turn (masters_t *self, const machine_t *machine, const char *
     if (election && election->raft) {
         const raft_t *raft = election->raft;
         const machine_t *vote = NULL, *leader = NULL;
-        for (unsigned i = 0; i < self->options.masters; i++) {
+        for (unsigned i = 0; i < self->machine_count; i++) {
             uint64_t id = election_id (&self->keys[i]);
             vote = id == raft->vote ? &self->machines[i] : vote;
             leader = id == raft->leader ? &self->machines[i] : leader;
