@@ -103,6 +103,7 @@ static int s_start (void *state, context_t *ctx, const void *args, nexus_error_t
     const election_log_t *log = &self->args->log;
     if (log->load (log->entries.self, &self->hard, error))
         return -1;
+    self->incarnation = log->incarnation ? log->incarnation (log->entries.self) : 0;
     s_make_metrics (self, context_metrics (ctx));
     self->read_id = context_random (ctx); /* answers to an earlier life mean nothing */
     self->client = (context_random (ctx) >> 1) | 1;
@@ -154,6 +155,7 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
         return;
     }
     raft_set_snapshot (self->raft, self->copy_index, self->copy_term);
+    election_admission_begin (self, ctx);
     /* Alone, there is nobody to wait for. */
     if (config.conf_state.voters.count == 1)
         raft_campaign (self->raft);
@@ -197,7 +199,8 @@ static void s_on_consensus (election_t *self, context_t *ctx, const message_t *m
     /* Who it is was authenticated, and that it is a master; not only members speak: a leader may be
        one by an entry that isn't applied here yet. */
     if (!self->raft || message->role != ROLE_MASTER || s_is_stranger (self, ctx, message) ||
-        !election_meet (self, &message->from.node))
+        !election_meet (self, &message->from.node) ||
+        !election_admit (self, ctx, from, message->body))
         return;
     raft_message_t decoded;
     raft_tick (self->raft, election_now_ms (ctx));
@@ -276,6 +279,8 @@ static void s_on_peer_event (election_t *self, context_t *ctx, const peer_event_
         return;
     timeouts_forget (&self->timeouts, election_id (&event->node));
     raft_tick (self->raft, election_now_ms (ctx));
+    if (event->up)
+        election_admission_greet (self, ctx, election_id (&event->node));
     if (!event->up)
         raft_unreachable (self->raft, election_id (&event->node));
     else if (election_id (&event->node) == self->relays_leader)
@@ -340,16 +345,18 @@ static void s_timer (void *state, context_t *ctx, uint64_t timer, uint64_t data)
 /*  ---- the end of a turn --------------------------------------------------- */
 
 typedef struct {
+    election_t *self;
     context_t *ctx;
+    uint64_t id;
     address_t to;
-    uint64_t cluster;
 } s_sender_t;
 
 static void s_send (void *context, const consensus_t *record)
 {
     s_sender_t *sender = context;
     consensus_t marked = *record;
-    marked.cluster = sender->cluster;
+    marked.cluster = sender->self->conf.cluster;
+    election_admission_mark (sender->self, sender->id, &marked);
     context_send (sender->ctx, &sender->to, &consensus_record, &marked);
 }
 
@@ -409,13 +416,16 @@ static void s_apply (election_t *self, context_t *ctx, const raft_ready_t *ready
 
 static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *ready)
 {
-    for (size_t i = 0; i < ready->messages.count; i++) {
+    for (size_t i = 0; i < ready->append_count; i++)
+        election_admission_entry (self, &ready->append[i]);
+    /* What one that the others refuse has to say is of no use to anybody. */
+    for (size_t i = 0; i < ready->messages.count && !self->refused_as; i++) {
         const record_key_t *key = election_key (self, ready->messages.items[i].to);
         if (!key)
             continue;
         const raft_message_t *message = &ready->messages.items[i];
         s_sender_t sender = {
-            .ctx = ctx, .to = address_remote (key, "election", 0), .cluster = self->conf.cluster};
+            .self = self, .ctx = ctx, .id = message->to, .to = address_remote (key, "election", 0)};
         election_encode (message, s_send, &sender);
         if (message->type == RAFT_MSG_HEARTBEAT)
             timeouts_sent (&self->timeouts, message->to, message->context, context_now (ctx));

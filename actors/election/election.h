@@ -36,6 +36,8 @@ typedef struct {
     raft_storage_t entries;
     /*  -1 with the reason if this log can't be trusted. */
     int (*load) (void *self, raft_hard_state_t *ret_hard, nexus_error_t *error);
+    /*  Drawn when this log was made, never 0; NULL: it has none, and nobody looks at it. */
+    uint64_t (*incarnation) (void *self);
     const char *actor; /* takes log_append */
 } election_log_t;
 

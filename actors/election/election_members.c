@@ -86,7 +86,8 @@ static conf_member_t *s_member (election_t *self, cluster_conf_t *conf, uint64_t
         if (s_same_key (&conf->members.items[i].key, key))
             return &conf->members.items[i];
     assert (conf->members.count < ELECTION_MEMBERS_MAX);
-    conf->members.items[conf->members.count] = (conf_member_t){.key = *key};
+    conf->members.items[conf->members.count] =
+        (conf_member_t){.key = *key, .incarnation = election_incarnation (self, id)};
     return &conf->members.items[conf->members.count++];
 }
 
@@ -250,6 +251,7 @@ static void s_take_conf (election_t *self, context_t *ctx, const cluster_conf_t 
         s_fail (self, ctx, "makes no sense", conf->index);
     else
         s_report (self, ctx, &before);
+    election_admission_check (self, ctx);
 }
 
 static void s_take_change (election_t *self, context_t *ctx, const election_change_t *change)
@@ -331,7 +333,7 @@ static bool s_may_promote (election_t *self, context_t *ctx, const message_t *me
                          "%s is no master of this cluster: add it as a learner first", s_name (op));
     if (!peer->learner || id == self->id)
         return true;
-    if (peer->match == 0)
+    if (peer->match == 0 || (self->incarnation && !election_on_record (self, &op->master.key)))
         return s_refuse (ctx, message, NEXUS_CONFLICT,
                          "learner %s has not answered yet: does it run, and is its endpoint right?",
                          s_name (op));
@@ -406,10 +408,9 @@ static bool s_work_out (election_t *self, context_t *ctx, const message_t *messa
     return true;
 }
 
-/*  NULL, or why not; nothing was done then. */
-static const char *s_propose (election_t *self, const raft_conf_state_t *after,
-                              const master_t *masters, size_t count, uint64_t *ret_index,
-                              uint64_t *ret_term)
+/*  The change as an entry's data. */
+static raft_blob_t *s_command (election_t *self, const raft_conf_state_t *after,
+                               const master_t *masters, size_t count)
 {
     conf_member_t members[ELECTION_MEMBERS_MAX];
     change_masters_t command = {.base = self->conf.index,
@@ -419,13 +420,32 @@ static const char *s_propose (election_t *self, const raft_conf_state_t *after,
     command_encode (&change_masters_record, &command, &bytes);
     raft_blob_t *blob = raft_blob_new (bytes.data, bytes.size);
     buffer_free (&bytes);
-    if (raft_propose (self->raft, RAFT_ENTRY_CONFIG, blob, ret_index, ret_term) == RAFT_OK)
+    return blob;
+}
+
+/*  NULL, or why not; nothing was done then. */
+static const char *s_propose (election_t *self, const raft_conf_state_t *after,
+                              const master_t *masters, size_t count, uint64_t *ret_index,
+                              uint64_t *ret_term)
+{
+    if (raft_propose (self->raft, RAFT_ENTRY_CONFIG, s_command (self, after, masters, count),
+                      ret_index, ret_term) == RAFT_OK)
         return NULL;
     return self->status.changing
                ? "election: another change of the masters is under way, or the leader is new; "
                  "nothing was done: retry"
                : "election: leadership is being handed over, or too much waits for a majority's "
                  "disks; nothing was done: retry";
+}
+
+void election_found (election_t *self)
+{
+    if (!self->args->records || self->args->join || self->conf.index || !raft_is_empty (self->raft))
+        return;
+    raft_blob_t *blob =
+        s_command (self, raft_conf (self->raft), self->args->records, self->args->masters_count);
+    raft_set_founding (self->raft, blob);
+    raft_blob_release (blob);
 }
 
 /*  Those who are new, as the ledger shall know them. */
@@ -500,14 +520,24 @@ void election_change (election_t *self, context_t *ctx, const message_t *message
 
 /*  ---- what a leader does by itself ------------------------------------------------- */
 
-/*  A new cluster's ledger learns who founded it. */
-static void s_found (election_t *self)
+/*  The configuration as it is, with the incarnations that are known; and the founders, if the
+    ledger doesn't know them though the log isn't empty (an old one, or one that was restored). */
+static void s_complete_conf (election_t *self)
 {
     uint64_t index, term;
-    if (self->args->records && self->conf.index == 0 && !self->args->join &&
-        !self->status.changing && self->status.soft.role == RAFT_LEADER)
-        s_propose (self, raft_conf (self->raft), self->args->records, self->args->masters_count,
-                   &index, &term);
+    const election_args_t *args = self->args;
+    bool unknown = self->conf.index == 0 && args->records && !args->join, missing = false;
+    for (size_t i = 0; i < self->conf.members.count; i++) {
+        const conf_member_t *member = &self->members[i];
+        missing |= member->incarnation == 0 &&
+                   election_incarnation (self, election_id (&member->key)) != 0;
+    }
+    if (self->status.changing || self->status.soft.role != RAFT_LEADER || self->status.transferee)
+        return;
+    if (unknown)
+        s_propose (self, raft_conf (self->raft), args->records, args->masters_count, &index, &term);
+    else if (missing && self->conf.index && self->incarnation)
+        s_propose (self, raft_conf (self->raft), NULL, 0, &index, &term);
 }
 
 static void s_leave_joint (election_t *self)
@@ -544,7 +574,7 @@ static void s_check_leaving (election_t *self, context_t *ctx)
 
 void election_members_check (election_t *self, context_t *ctx)
 {
-    s_found (self);
+    s_complete_conf (self);
     s_leave_joint (self);
     s_check_leaving (self, ctx);
 }

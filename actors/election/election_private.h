@@ -3,6 +3,7 @@
     election.c            the behaviour: life, messages, timers, the ready loop
     election_requests.c   those who wait: proposals, reads, transfers
     election_members.c    who takes part: keys, the configuration, its changes
+    election_admission.c  whose messages count: those of the logs that are on record
     election_view.c       how it all looks from here
     election_snapshot.c   copies of the ledger: offered, stored, restored
     election_wire.c       messages as records
@@ -54,6 +55,10 @@ typedef struct {
 typedef struct {
     uint64_t id;
     record_key_t key;
+    uint64_t heard;      /* the incarnation of its log, as it said last; 0: it said nothing yet */
+    bool has_nothing;    /* its log and ledger were empty then */
+    bool knows_us;       /* it named this master's incarnation then */
+    int64_t complain_ms; /* when it may be complained about again */
 } election_peer_t;
 enum { ELECTION_PEERS_MAX = 128, ELECTION_MEMBERS_MAX = 96 };
 
@@ -71,6 +76,11 @@ typedef struct {
     size_t peers_count;
     cluster_conf_t conf; /* in force here; its members are those below */
     conf_member_t members[ELECTION_MEMBERS_MAX];
+    uint64_t incarnation;                       /* of the own log; 0: it has none */
+    conf_member_t founders[QUORUM_MEMBERS_MAX]; /* as the log's first entry says */
+    size_t founders_count;
+    uint64_t refused_as;        /* the others have that incarnation on record; 0: all is well */
+    uint64_t refusals;          /* messages that were not listened to */
     election_change_t *changes; /* committed, not applied yet */
     size_t changes_count;
     size_t changes_room;
@@ -140,9 +150,33 @@ void election_members_applied (election_t *self, context_t *ctx, const applied_t
 void election_change (election_t *self, context_t *ctx, const message_t *message);
 /*  On the leader: it answered a short time before now_ms, or is this one. */
 bool election_within_reach (const election_t *self, uint64_t id);
+/*  What a founder that is elected opens the log with: the configuration, and the incarnations that
+    were heard of. */
+void election_found (election_t *self);
 /*  In each turn, before the core's work. */
 void election_members_check (election_t *self, context_t *ctx);
 void election_members_end (election_t *self, context_t *ctx);
+
+/*  election_admission.c */
+/*  Whether the message counts. Who sent it has been met. */
+bool election_admit (election_t *self, context_t *ctx, uint64_t from, const consensus_t *record);
+/*  Fills in what every message says of logs. */
+void election_admission_mark (election_t *self, uint64_t to, consensus_t *record);
+/*  The core begins. */
+void election_admission_begin (election_t *self, context_t *ctx);
+/*  An entry is appended to the own log. */
+void election_admission_entry (election_t *self, const raft_entry_t *entry);
+/*  Another configuration is in force. */
+void election_admission_check (election_t *self, context_t *ctx);
+/*  Founders that have nothing make themselves known: to that one, 0: to all. */
+void election_admission_greet (election_t *self, context_t *ctx, uint64_t id);
+/*  The incarnation on record; 0: none. */
+uint64_t election_on_record (const election_t *self, const record_key_t *key);
+/*  That, or the one that it said it has. */
+uint64_t election_incarnation (election_t *self, uint64_t id);
+uint64_t election_expected (election_t *self, uint64_t id);
+/*  This master has an empty log and ledger. */
+bool election_has_nothing (const election_t *self);
 
 /*  election_view.c */
 /*  Answers a raft_view_get. */

@@ -64,6 +64,13 @@ static int s_load (void *self, raft_hard_state_t *ret_hard, nexus_error_t *error
     return 0;
 }
 
+static uint64_t s_incarnation (void *self)
+{
+    raft_log_state_t state;
+    raft_log_state (self, &state);
+    return state.incarnation;
+}
+
 election_log_t election_raft_log (raft_log_t *log)
 {
     return (election_log_t){
@@ -74,6 +81,7 @@ election_log_t election_raft_log (raft_log_t *log)
                     .entries = s_entries,
                     .damaged = s_damaged},
         .load = s_load,
+        .incarnation = s_incarnation,
         .actor = raft_log_actor.name,
     };
 }

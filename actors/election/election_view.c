@@ -44,7 +44,7 @@ static raft_peer_view_t s_peer_view (const election_t *self, context_t *ctx, uin
     if (!peer)
         return view;
     view.state = (int)peer->state;
-    view.active = peer->recent_active;
+    view.active = election_within_reach (self, id);
     view.learner = peer->learner;
     view.match = peer->match;
     view.next = peer->next;
@@ -60,6 +60,10 @@ static uint64_t s_gauge (context_t *ctx, const char *name, const char *help)
     double value = metric_value (metrics_gauge (context_metrics (ctx), name, help, NULL));
     return value > 0 ? (uint64_t)value : 0;
 }
+
+static const char s_refused[] =
+    "its log is not the one that the others have on record: its disk was lost or replaced. Remove "
+    "it, and let it join with a new key and an empty directory";
 
 static void s_fill (const election_t *self, context_t *ctx, raft_view_t *view)
 {
@@ -91,7 +95,9 @@ static void s_fill (const election_t *self, context_t *ctx, raft_view_t *view)
             s_gauge (ctx, "nexus_ledger_used_bytes", "Bytes of the ledger's map that are in use."),
         .ledger_limit_bytes =
             s_gauge (ctx, "nexus_ledger_limit_bytes", "Size of the ledger's map."),
-        .refused = "",
+        .incarnation = self->incarnation,
+        .refused = self->refused_as ? s_refused : "",
+        .refusals = self->refusals,
         .elections = status->elections,
         .anomalies = status->anomalies,
         .disk_stalls = status->disk_stalls,
@@ -112,6 +118,7 @@ void election_view (election_t *self, context_t *ctx, const message_t *message)
                                "election: this master's ledger is being read: retry");
         return;
     }
+    self->now_ms = election_now_ms (ctx);
     raft_status (self->raft, &self->status);
     s_fill (self, ctx, &view);
     if (get->peers && self->status.soft.role == RAFT_LEADER) {
@@ -133,6 +140,7 @@ static void s_set (context_t *ctx, const char *name, const char *help, const cha
 
 void election_measure_peers (election_t *self, context_t *ctx)
 {
+    self->now_ms = election_now_ms (ctx);
     uint64_t ids[TRACKER_PEERS_MAX];
     size_t count = s_peers (self, ids);
     bool leads = self->status.soft.role == RAFT_LEADER;

@@ -97,6 +97,7 @@ void raft_destroy (raft_t **self_p)
     free (self->held);
     raft_messages_clear (&self->outbox);
     raft_repairs_forget (self);
+    raft_blob_release (self->founding);
     free (self->waiting);
     free (self->answers);
     tracker_clear (&self->tracker);
@@ -472,6 +473,11 @@ void raft_status (const raft_t *self, raft_status_t *status)
         .damaged = self->damaged,
         .snapshot = self->snapshot_index,
     };
+}
+
+bool raft_is_empty (const raft_t *self)
+{
+    return raft_journal_last (&self->journal) == 0 && self->journal.applied == 0;
 }
 
 const tracker_progress_t *raft_progress (const raft_t *self, uint64_t id)

@@ -120,6 +120,12 @@ raft_result_t raft_propose (raft_t *self, raft_entry_type_t type, raft_blob_t *b
     Works on followers, through the leader. */
 raft_result_t raft_read_index (raft_t *self, uint64_t id);
 
+/*  The entry with which this node, if it is elected while the log is empty, opens it, in place of
+    one without data; a change of the configuration that changes nothing. NULL: none. A reference
+    is added. */
+void raft_set_founding (raft_t *self, raft_blob_t *blob);
+/*  What that peer said in the campaign under way, if there is one, doesn't count. */
+void raft_distrust (raft_t *self, uint64_t id);
 /*  Campaigns now, without waiting for the timeout; but for a leader's lease. */
 raft_result_t raft_campaign (raft_t *self);
 /*  On the leader: hands leadership to a voter, within an election timeout or not at all. */
@@ -141,6 +147,8 @@ raft_result_t raft_restore (raft_t *self, uint64_t index, uint64_t term);
     on without it. RAFT_INVALID: it makes no
     sense (tracker_conf_check), and nothing has changed. */
 raft_result_t raft_configure (raft_t *self, const raft_conf_state_t *conf);
+/*  Nothing was ever in the log, as far as this node can tell. */
+bool raft_is_empty (const raft_t *self);
 /*  The configuration in force here. */
 const raft_conf_state_t *raft_conf (const raft_t *self);
 /*  This node leads, and the joint configuration in force is to be left by itself (auto-leave):

@@ -55,8 +55,8 @@ struct raft {
     int64_t campaign_ms;           /* when the last campaign began */
     uint32_t attempts;             /* campaigns since a leader was last heard of */
     bool late_excused;             /* the deadline was put off once: see raft_tick */
-    int64_t commit_deadline_ms;    /* leader: when followers hear of a commit; INT64_MAX: they know */
-    int64_t contact_ms;            /* when a leader was last heard of; a start counts as such */
+    int64_t commit_deadline_ms; /* leader: when followers hear of a commit; INT64_MAX: they know */
+    int64_t contact_ms;         /* when a leader was last heard of; a start counts as such */
 
     uint64_t transferee;
     int64_t transfer_deadline_ms;
@@ -64,6 +64,7 @@ struct raft {
     bool leaving;           /* leader, but no voter any more: until others can go on without it */
     uint64_t leaving_round; /* the heartbeat that tells them that; 0: they lack entries yet */
 
+    raft_blob_t *founding;       /* the first entry, if it is this node's; or NULL */
     uint64_t term_start;         /* leader: the index of the term's no-op */
     uint64_t pending_conf_index; /* leader: no other change before this one is applied */
     size_t uncommitted_bytes;

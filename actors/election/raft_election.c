@@ -51,7 +51,11 @@ static void s_become_leader (raft_t *self)
     self->pending_conf_index = raft_journal_last (&self->journal);
     /* Thesis 6.4, 3.6.2: entries of earlier terms are only committed together with one of
        this term, so the term begins with one. */
-    self->term_start = raft_push (self, RAFT_ENTRY_NORMAL, NULL);
+    if (self->founding && raft_journal_last (&self->journal) == 0)
+        self->term_start = self->pending_conf_index =
+            raft_push (self, RAFT_ENTRY_CONFIG, raft_blob_retain (self->founding));
+    else
+        self->term_start = raft_push (self, RAFT_ENTRY_NORMAL, NULL);
     raft_acknowledge_self (self);
     raft_heartbeat (self);
 }
@@ -163,6 +167,20 @@ raft_result_t raft_campaign (raft_t *self)
     if (raft_in_lease (self) && self->tracker.count > 1)
         return RAFT_BUSY;
     return raft_election_begin (self, false) ? RAFT_OK : RAFT_BUSY;
+}
+
+void raft_set_founding (raft_t *self, raft_blob_t *blob)
+{
+    raft_blob_retain (blob);
+    raft_blob_release (self->founding);
+    self->founding = blob;
+}
+
+void raft_distrust (raft_t *self, uint64_t id)
+{
+    tracker_progress_t *peer = tracker_find (&self->tracker, id);
+    if (peer && id != self->config.id)
+        peer->vote = -1;
 }
 
 bool raft_in_lease (const raft_t *self)

@@ -71,13 +71,15 @@ int apply_set_master (application_t *self, const void *body)
         return nexus_error_set (self->error, NEXUS_NOT_FOUND,
                                 "this key belongs to no master: nexus master add");
     if (application_get (self, LEDGER_MASTERS, key, &before)) {
-        if (before.incarnation && before.incarnation != master.incarnation)
+        if (before.incarnation && master.incarnation && before.incarnation != master.incarnation)
             return nexus_error_set (self->error, NEXUS_CONFLICT,
                                     "master %s comes with another log than it had: its disk was "
                                     "lost or replaced. Remove it, and let it join with a new key",
                                     before.name);
         master.name = before.name;
         master.role = before.role;
+        if (before.incarnation)
+            master.incarnation = before.incarnation;
     }
     if (self->fatal)
         return -1;
@@ -118,8 +120,9 @@ static void put_roles (application_t *self, const cluster_conf_t *conf)
         int role = member && (member->voter || member->outgoing) ? MASTER_VOTER : MASTER_LEARNER;
         if (!member)
             application_erase (self, LEDGER_MASTERS, key);
-        else if (masters[i].role != role) {
+        else if (masters[i].role != role || masters[i].incarnation != member->incarnation) {
             masters[i].role = role;
+            masters[i].incarnation = member->incarnation;
             application_put (self, LEDGER_MASTERS, key, &master_record, &masters[i]);
         }
     }

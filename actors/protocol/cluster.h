@@ -54,7 +54,8 @@ RECORD_DECLARE (master, MASTER)
     F (KEY, key, _, .doc = "Which master.") \
     F (BOOL, voter, _, .doc = "Votes; in a joint configuration, with the incoming half.") \
     F (BOOL, outgoing, _, .doc = "Joint: votes with the outgoing half.") \
-    F (BOOL, learner, _, .doc = "Gets everything, decides nothing; outgoing as well: it will be one when the joint configuration is left.")
+    F (BOOL, learner, _, .doc = "Gets everything, decides nothing; outgoing as well: it will be one when the joint configuration is left.") \
+    F (UINT, incarnation, _, .doc = "Of its log: another one is not listened to. 0: not known yet, it decides nothing before it is.")
 RECORD_DECLARE (conf_member, CONF_MEMBER)
 #define CLUSTER_CONF(F) \
     F (UINT, index, _, .doc = "Log index of the change that put it in force; 0: as the cluster began.") \

@@ -29,7 +29,10 @@ RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
     F (BOOL, force, _, .doc = "MsgVote: the leader asked for it. MsgAppResp, rejected: what was acknowledged behind reject_hint is damaged; send it again.") \
     F (RECORDS, entries, consensus_entry, .max = 1024, .doc = "MsgApp: ascending, without gaps.") \
     F (UINT, election_ms, _, .max = 600000, .unit = "ms", .doc = "MsgApp, MsgHeartbeat: the election timeout that all shall take, within their bounds. MsgHeartbeatResp: the sender votes for nobody for that long.") \
-    F (UINT, cluster, _, .doc = "The sender's cluster's number; 0: it doesn't know yet. Those of another cluster are not listened to.")
+    F (UINT, cluster, _, .doc = "The sender's cluster's number; 0: it doesn't know yet. Those of another cluster are not listened to.") \
+    F (UINT, incarnation, _, .doc = "Of the sender's log, drawn when that was made.") \
+    F (UINT, expected, _, .doc = "The incarnation of the receiver's log that is on record (or, if has_nothing, that was heard of last); 0: none.") \
+    F (BOOL, has_nothing, _, .doc = "The sender's log and ledger are empty.")
 RECORD_DECLARE (consensus, CONSENSUS)
 
 /*  To "election" on any master, as a request: wait until the ledger of this master
@@ -91,7 +94,7 @@ RECORD_ENUM (raft_view_state, RAFT_VIEW_STATES)
     F (KEY, key, _, .doc = "Which master.") \
     F (STRING, name, _, .flags = RECORD_COLUMN, .max = 63, .doc = "Its name, if the answer comes from the API.") \
     F (ENUM, state, raft_view_state, .flags = RECORD_COLUMN, .doc = "How it is supplied: probe, replicate, snapshot.") \
-    F (BOOL, active, _, .flags = RECORD_COLUMN, .doc = "Heard of within the last election timeout or two.") \
+    F (BOOL, active, _, .flags = RECORD_COLUMN, .doc = "Heard of lately: within a second, or two election timeouts.") \
     F (BOOL, learner, _, .doc = "Gets everything, decides nothing.") \
     F (UINT, match, _, .flags = RECORD_COLUMN, .doc = "On its disk up to here.") \
     F (UINT, lag, _, .flags = RECORD_COLUMN, .doc = "Entries that it lacks.") \

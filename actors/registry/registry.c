@@ -197,7 +197,7 @@ static int read_nodes (registry_t *self, nodes_t *nodes, nexus_error_t *error)
     return rc ? -1 : 0;
 }
 
-/*  Is there anything that the ledger doesn't know of this master? Its name and its role are not for
+/*  Is there anything that the ledger doesn't know of this master? Its name, role and log are not for
     itself to say, and who isn't a member (yet) has nothing to say. */
 static bool knows_us (const registry_t *self, const nodes_t *nodes)
 {
@@ -208,6 +208,7 @@ static bool knows_us (const registry_t *self, const nodes_t *nodes)
             continue;
         master.name = wanted->name;
         master.role = wanted->role;
+        master.incarnation = wanted->incarnation;
         return record_equal (&master_record, &master, wanted);
     }
     return nodes->conf.members.count > 0;

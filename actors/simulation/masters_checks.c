@@ -266,7 +266,7 @@ static void check_acknowledged (masters_t *self, machine_t *machine,
     const election_t *election = election_of (self, machine);
     uint64_t index = answer->index, term = 0;
     /* What was asked in a term that is over may have been replaced since. */
-    if (!election || index < disk->first || answer->term < election->raft->term)
+    if (!election || index == 0 || index < disk->first || answer->term < election->raft->term)
         return;
     if (disk->term < answer->term || disk->last < index ||
         !simulated_log_durable (&machine->log, index, &term) ||

@@ -437,6 +437,12 @@ static uint64_t read_damaged (void *log)
     return ((const simulated_log_t *)log)->damaged;
 }
 
+static uint64_t incarnation (void *context)
+{
+    const simulated_log_t *self = context;
+    return self->state.incarnation;
+}
+
 election_log_t simulated_log (simulated_log_t *self)
 {
     return (election_log_t){.entries = {.self = self,
@@ -446,5 +452,6 @@ election_log_t simulated_log (simulated_log_t *self)
                                         .entries = read_entries,
                                         .damaged = read_damaged},
                             .load = load,
+                            .incarnation = incarnation,
                             .actor = simulated_log_behaviour.name};
 }
