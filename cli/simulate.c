@@ -3,6 +3,7 @@
 #include "actors/simulation/seeds.h"
 #include "actors/simulation/simulation.h"
 #include "cli/command.h"
+#include "runtime/planted.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +22,8 @@ static const option_t simulate_options[] = {
     {"seconds", 0, "N", .def = "60", .doc = "With workers: virtual seconds with faults."},
     {"clocks", 0, NULL, .doc = "With workers: wall clocks disagree and jump, as the profile says."},
     {"processes", 0, "N", .def = "0", .doc = "Seeds to run at once; 0: one for each core."},
+    {"plant", 0, "BUG", .environment = {"NEXUS_PLANT"},
+     .doc = "Switch on a planted bug; for builds with -DNEXUS_PLANTED_BUGS=ON."},
     {"trace", 't', "FILE", .doc = "Write all that happens; for a single seed."},
     {"verbose", 'v', NULL, .doc = "Say how each seed went."},
     {0},
@@ -204,7 +207,8 @@ static int run_simulate (options_t *options)
 {
     nexus_error_t error = {0};
     simulate_t self = {0};
-    if (parse (options, &self, &error))
+    if (planted_plant (options_text (options, "plant"), &error) ||
+        parse (options, &self, &error))
         return command_fail (&error);
     if (!simulator_profile (options_text (options, "profile"))) {
         nexus_error_set (&error, NEXUS_NOT_FOUND,

@@ -79,7 +79,8 @@ enum { SIMULATOR_NODES_MAX = 64 };
     S (WIPE_INTERVAL_MS,   "wipe_interval_ms",   "between disks that are lost for good; likewise")    \
     S (CHANGE_INTERVAL_MS, "change_interval_ms", "between changes of who takes part; likewise")       \
     S (TRANSFER_INTERVAL_MS, "transfer_interval_ms", "between transfers of leadership; likewise")     \
-    S (FULL_INTERVAL_MS,   "full_interval_ms",   "between disks that are nearly full for a while; likewise")
+    S (FULL_INTERVAL_MS,   "full_interval_ms",   "between disks that are nearly full for a while; likewise") \
+    S (STRIKE,             "strike",             "share of a leader's elections and commits that are followed by its crash or isolation")
 /* clang-format on */
 
 #define SIMULATOR_SETTING_ID(id, name, doc) SIMULATOR_##id,

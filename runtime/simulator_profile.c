@@ -77,6 +77,7 @@ static const simulator_profile_t profiles[] = {
         [SIMULATOR_TEAR] = { 0, 1, 0.3 },
         [SIMULATOR_SHUFFLE] = { 0, 1, 0.3 },
         [SIMULATOR_WRITE_FAULT] = { 0.0001, 0.02, 0.5 },
+        [SIMULATOR_STRIKE] = { 0.0005, 0.05, 0.4 },
         [SIMULATOR_CLOCK_RATE] = { 0, 0.045, 0.3 }, /* two of them: less than 10 % */
         [SIMULATOR_TRANSFER_INTERVAL_MS] = { 500, 30000, 0.4 },
         [SIMULATOR_FULL_INTERVAL_MS] = { 2000, 60000, 0.5 },

@@ -2,6 +2,7 @@
 #include "actors/election/election_private.h"
 
 #include "actors/election/election_wire.h"
+#include "runtime/planted.h"
 #include "storage/raft_log_actor.h"
 #include "transport/link.h"
 
@@ -29,7 +30,7 @@ enum { LEDGER_RETRY_MS = 100 };
 
 int64_t election_now_ms (context_t *ctx)
 {
-    return NS_TO_MS (context_now (ctx));
+    return PLANTED (LEASE_OF_WALL_CLOCK) ? context_wall_ms (ctx) : NS_TO_MS (context_now (ctx));
 }
 
 /*  ---- life ---------------------------------------------------------------- */
@@ -90,7 +91,9 @@ static void s_arm (election_t *self, context_t *ctx, int64_t at_ms)
         return;
     if (self->timer)
         context_cancel (ctx, self->timer);
-    self->timer = context_after (ctx, MS_TO_NS (at_ms) - context_now (ctx), 0);
+    int64_t now_ns =
+        PLANTED (LEASE_OF_WALL_CLOCK) ? MS_TO_NS (election_now_ms (ctx)) : context_now (ctx);
+    self->timer = context_after (ctx, MS_TO_NS (at_ms) - now_ns, 0);
     self->timer_ms = at_ms;
 }
 
@@ -139,6 +142,8 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
     config.commit_delay_ms = COMMIT_DELAY_MS;
     config.lease_max_ms = LEASE_MS_MAX;
     config.seed = context_random (ctx);
+    if (self->args->message_bytes_max)
+        config.message_bytes_max = self->args->message_bytes_max;
     config.hard_state = self->hard;
     config.applied = applied;
     config.storage = self->args->log.entries;

@@ -57,6 +57,7 @@ typedef struct {
     int64_t election_ms;
     int64_t election_ms_min;
     int64_t election_ms_max;
+    size_t message_bytes_max; /* of entries in one message; 0: the core's default */
     election_log_t log;
 } election_args_t;
 

@@ -79,7 +79,8 @@ raft_t *raft_new (const raft_config_t *config, int64_t now_ms, const char **ret_
         tracker_configure (&self->tracker, &config->conf_state,
                            raft_journal_last (&self->journal) + 1);
     /* Before it stopped it may have promised a leader its lease. */
-    self->promise_ms = self->term ? now_ms + config->lease_max_ms : now_ms;
+    bool promised = self->term && !PLANTED (LEASE_FORGOTTEN);
+    self->promise_ms = promised ? now_ms + config->lease_max_ms : now_ms;
     raft_become_follower (self, self->term, 0);
     self->soft_reported = (raft_soft_state_t){.role = RAFT_FOLLOWER, .term = self->term};
     raft_damage_look (self);
@@ -312,6 +313,8 @@ static void s_ready_write (raft_t *self, raft_ready_t *ready)
     raft_repairs_written (self, ready);
     ready->hard = (raft_hard_state_t){
         .term = self->term, .vote = self->vote, .commit = self->journal.committed};
+    if (PLANTED (VOTE_NOT_PERSISTED))
+        ready->hard.vote = 0;
     self->term_written = self->term;
     self->vote_written = self->vote;
     raft_journal_write (&self->journal, self->sequence, self->now_ms);
@@ -323,6 +326,8 @@ static void s_ready_committed (raft_t *self, raft_ready_t *ready)
 {
     raft_journal_t *journal = &self->journal;
     uint64_t last = journal->committed < journal->durable ? journal->committed : journal->durable;
+    if (PLANTED (APPLY_BEFORE_FLUSH))
+        last = journal->committed;
     if (journal->applying >= last || self->applying_bytes >= self->config.apply_bytes_max)
         return;
     size_t room = self->config.apply_bytes_max - self->applying_bytes;

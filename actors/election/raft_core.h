@@ -13,6 +13,7 @@
 #include "actors/election/raft.h"
 #include "actors/election/raft_journal.h"
 #include "actors/election/tracker.h"
+#include "runtime/planted.h"
 
 /*  Heartbeat rounds whose time of sending is remembered, for the lease. */
 #define RAFT_ROUNDS 64

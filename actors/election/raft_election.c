@@ -78,7 +78,7 @@ static void s_send_votes (raft_t *self, raft_campaign_t campaign)
         /* A vote request promises: this is my log, and I am candidate in this term but once.
            If it left before that is on disk, then after a crash the grants that it earned
            could elect the same node in the same term with a shorter log. */
-        if (pre)
+        if (pre || PLANTED (CANDIDACY_BEFORE_FLUSH))
             raft_send (self, message);
         else
             raft_send_durable (self, message);
@@ -241,10 +241,11 @@ void raft_on_vote (raft_t *self, const raft_message_t *message)
     /* Thesis 3.4: one vote a term; a repeated request gets the same answer. A pre-vote for a
        later term is no vote at all and always possible. */
     bool free = self->vote == message->from || (self->vote == 0 && self->leader == 0) ||
-                (pre && message->term > self->term);
+                (pre && message->term > self->term) || PLANTED (VOTE_TWICE);
     /* Thesis 3.6.1: only for a log that is at least as far as our own. */
     bool grant = free && self->role != RAFT_LEADER && !self->damaged &&
-                 raft_journal_up_to_date (&self->journal, message->index, message->log_term);
+                 (raft_journal_up_to_date (&self->journal, message->index, message->log_term) ||
+                  PLANTED (VOTE_WITHOUT_LOG) || (PLANTED (TRANSFER_WITHOUT_LOG) && message->force));
     raft_message_t answer = {
         .type = pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP,
         .to = message->from,
@@ -261,7 +262,10 @@ void raft_on_vote (raft_t *self, const raft_message_t *message)
         self->vote = message->from;
         self->election_deadline_ms = self->now_ms + raft_random_timeout (self);
     }
-    raft_send_durable (self, answer);
+    if (PLANTED (VOTE_BEFORE_FLUSH))
+        raft_send (self, answer);
+    else
+        raft_send_durable (self, answer);
 }
 
 void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
@@ -319,7 +323,7 @@ raft_result_t raft_transfer_leader (raft_t *self, uint64_t id)
     /* Thesis 3.10: stop taking proposals, bring the target up to date, tell it to campaign. */
     self->transferee = id;
     self->transfer_deadline_ms = self->now_ms + self->config.election_timeout_ms;
-    if (peer->match == raft_journal_last (&self->journal))
+    if (peer->match == raft_journal_last (&self->journal) || PLANTED (TRANSFER_WITHOUT_LOG))
         raft_send_timeout_now (self, id);
     return RAFT_OK;
 }

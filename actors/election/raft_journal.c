@@ -1,5 +1,6 @@
 /*  raft_journal - the log: storage, and a tail in memory */
 #include "actors/election/raft_journal.h"
+#include "runtime/planted.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -134,12 +135,12 @@ static void s_truncate (raft_journal_t *self, uint64_t index)
     }
     if (self->offset > index)
         self->offset = index;
-    if (self->durable >= index)
+    if (self->durable >= index && !PLANTED (TRUNCATE_KEEPS_DURABLE))
         self->durable = index - 1;
     if (self->written >= index)
         self->written = index - 1;
     for (size_t i = 0; i < self->writes_count; i++)
-        if (self->writes[i].last >= index)
+        if (self->writes[i].last >= index && !PLANTED (TRUNCATE_KEEPS_WRITES))
             self->writes[i].last = index - 1;
 }
 
@@ -193,11 +194,16 @@ raft_append_result_t raft_journal_append (raft_journal_t *self, uint64_t previou
 {
     if (!raft_journal_consecutive (previous, previous_term, entries, count))
         return RAFT_APPEND_INVALID;
-    if (!raft_journal_matches (self, previous, previous_term))
+    if (!raft_journal_matches (self, previous, previous_term) &&
+        !(PLANTED (APPEND_UNMATCHED) && previous <= raft_journal_last (self)))
         return RAFT_APPEND_MISMATCH;
     size_t same = 0;
     while (same < count && raft_journal_term (self, entries[same].index) == entries[same].term)
         same++;
+    uint64_t behind = previous + count + 1;
+    if (PLANTED (TRUNCATE_ALWAYS) && same == count && behind > self->committed &&
+        behind <= raft_journal_last (self))
+        s_truncate (self, behind);
     if (same == count)
         return RAFT_APPEND_OK;
     if (entries[same].index <= self->committed)

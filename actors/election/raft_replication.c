@@ -120,7 +120,7 @@ void raft_maybe_commit (raft_t *self)
     /* Thesis 3.6.2: by counting, only entries of the own term are committed; earlier ones with
        them (figure 3.7, "figure 8" of the paper). */
     if (index <= raft_journal_last (&self->journal) && index > self->journal.committed &&
-        raft_journal_term (&self->journal, index) == self->term)
+        (raft_journal_term (&self->journal, index) == self->term || PLANTED (COMMIT_OLDER_TERM)))
         raft_journal_commit (&self->journal, index);
 }
 
@@ -129,7 +129,9 @@ void raft_acknowledge_self (raft_t *self)
     tracker_progress_t *own = tracker_find (&self->tracker, self->config.id);
     assert (self->role == RAFT_LEADER);
     /* Thesis 10.2.1: the leader counts itself only for what its own disk has. */
-    if (own && tracker_update (own, self->journal.durable))
+    uint64_t counted =
+        PLANTED (COUNT_SELF_UNWRITTEN) ? raft_journal_last (&self->journal) : self->journal.durable;
+    if (own && tracker_update (own, counted))
         raft_maybe_commit (self);
 }
 
@@ -179,7 +181,10 @@ void raft_on_append (raft_t *self, const raft_message_t *message)
     case RAFT_APPEND_OK:
         s_follow_commit (self, message->commit < last_new ? message->commit : last_new);
         answer.index = last_new;
-        raft_send_durable (self, answer);
+        if (PLANTED (ACK_BEFORE_FLUSH))
+            raft_send (self, answer);
+        else
+            raft_send_durable (self, answer);
         break;
     case RAFT_APPEND_MISMATCH:
         raft_reject_append (self, message);
@@ -280,13 +285,15 @@ void raft_heartbeat (raft_t *self)
         }
         /* Only what the peer is known to have: it may be behind. */
         uint64_t commit = self->journal.committed;
-        raft_send (self, (raft_message_t){
-                             .type = RAFT_MSG_HEARTBEAT,
-                             .to = peer->id,
-                             .commit = peer->match < commit ? peer->match : commit,
-                             .context = self->round,
-                             .election_ms = (uint64_t)self->config.election_timeout_ms,
-                         });
+        raft_send (self,
+                   (raft_message_t){
+                       .type = RAFT_MSG_HEARTBEAT,
+                       .to = peer->id,
+                       .commit = peer->match < commit && !PLANTED (HEARTBEAT_COMMIT) ? peer->match
+                                                                                     : commit,
+                       .context = self->round,
+                       .election_ms = (uint64_t)self->config.election_timeout_ms,
+                   });
     }
 }
 

@@ -41,7 +41,7 @@ static bool s_later_term (raft_t *self, const raft_message_t *message)
         return false;
     /* A pre-vote changes nobody's term (thesis 9.6), and neither does its grant, which has the
        term that the candidate would have. */
-    if (message->type == RAFT_MSG_PRE_VOTE ||
+    if ((message->type == RAFT_MSG_PRE_VOTE && !PLANTED (PRE_VOTE_RAISES_TERM)) ||
         (message->type == RAFT_MSG_PRE_VOTE_RESP && !message->reject))
         return true;
     raft_become_follower (self, message->term, s_from_leader (message) ? message->from : 0);

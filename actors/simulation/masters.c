@@ -62,6 +62,7 @@ static void compose (machine_t *self)
                                        .election_ms = MASTERS_ELECTION_MS,
                                        .election_ms_min = MASTERS_ELECTION_MS_MIN,
                                        .election_ms_max = MASTERS_ELECTION_MS_MAX,
+                                       .message_bytes_max = world->message_bytes_max,
                                        .log = simulated_log (&self->log)};
     const child_t children[] = {
         {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->log.self},
@@ -114,8 +115,13 @@ static void add_machines (masters_t *self)
     for (unsigned i = 0; i < self->machine_count; i++) {
         machine_t *machine = &self->machines[i];
         bool founds = i < self->options.masters;
-        *machine = (machine_t){
-            .self = machine, .world = self, .number = i, .founds = founds, .present = founds};
+        *machine = (machine_t){.self = machine,
+                               .world = self,
+                               .number = i,
+                               .founds = founds,
+                               .present = founds,
+                               .cut_ns = INT64_MAX,
+                               .up_ns = INT64_MAX};
         machine->tables = open_tables ();
         snprintf (machine->name, sizeof machine->name, "m%u", i + 1);
         self->keys[i] = masters_new_key (self);
@@ -169,7 +175,8 @@ static int run (masters_t *self, nexus_error_t *error)
     masters_faults_begin (self);
     while (simulator_steps (self->sim) < self->options.steps && result != SIMULATOR_FAILED)
         result = simulator_run (self->sim, masters_faults_next (self),
-                                self->options.steps - simulator_steps (self->sim), NULL, NULL);
+                                self->options.steps - simulator_steps (self->sim),
+                                masters_faults_due, self);
     if (result == SIMULATOR_FAILED)
         return nexus_error_set (error, NEXUS_CORRUPT, "%s", simulator_error (self->sim));
     return masters_rest (self, error) ? -1 : masters_judge (self, error);
@@ -233,6 +240,9 @@ int masters_run (const masters_options_t *options, masters_report_t *ret_report,
     self->options = checked;
     random_seed (&self->random, checked.seed);
     self->sim = simulator_new (checked.seed, simulator_profile (checked.profile));
+    /* What is sent in small pieces can be half there. */
+    if (random_below (&self->random, 2))
+        self->message_bytes_max = 1 + random_below (&self->random, 1000);
     add_machines (self);
     masters_add_clients (self);
     simulator_watch (self->sim, watch, self);

@@ -172,8 +172,36 @@ static void check_commit (masters_t *self, machine_t *machine, const raft_t *raf
     if (commit > self->committed) {
         check_majority (self, machine, raft, commit, truth_at (self, commit)->term);
         self->committed = commit;
+        if (raft->role == RAFT_LEADER)
+            masters_faults_leader (self, machine);
     }
     machine->commit = commit;
+}
+
+/*  Thesis 3.6.2: by counting, a leader commits entries of its own term, and others with them. */
+static void check_counted (masters_t *self, const machine_t *machine, const raft_t *raft)
+{
+    uint64_t commit = raft->journal.committed;
+    if (machine->led == raft->term && commit > machine->commit &&
+        raft_journal_term (&raft->journal, commit) != raft->term)
+        masters_wrong (self,
+                       "%s leads in term %llu and commits entry %llu of term %llu by counting",
+                       machine->name, U (raft->term), U (commit),
+                       U (raft_journal_term (&raft->journal, commit)));
+}
+
+/*  What a master takes for durable is. */
+static void check_durable (masters_t *self, machine_t *machine, const raft_t *raft)
+{
+    uint64_t index = raft->journal.durable;
+    if (index == machine->durable)
+        return;
+    machine->durable = index;
+    durable_t entry = {self, index, raft_journal_term (&raft->journal, index)};
+    if (entry.term && !is_durable (raft->config.id, &entry))
+        masters_wrong (self,
+                       "%s takes entry %llu of term %llu for durable, and it is not on its disk",
+                       machine->name, U (index), U (entry.term));
 }
 
 /*  What goes to the ledger. */
@@ -188,6 +216,10 @@ static void check_apply (masters_t *self, machine_t *machine, const apply_t *app
             masters_wrong (self, "%s applies entry %llu after %llu", machine->name,
                            U (entry->index), U (machine->applied));
         machine->applied = entry->index;
+        durable_t durable = {self, entry->index, entry->term};
+        if (!is_durable (election->raft->config.id, &durable))
+            masters_wrong (self, "%s applies entry %llu of term %llu before that is on its disk",
+                           machine->name, U (entry->index), U (entry->term));
         if (!truth->term) /* the check of this very turn comes later */
             *truth = (truth_t){.term = entry->term, .hash = hash, .decided = election->raft->term};
         if (truth->term != entry->term || truth->hash != hash)
@@ -211,6 +243,33 @@ static void check_complete (masters_t *self, const machine_t *machine, const raf
                        machine->name, U (raft->term), U (index), U (truth_at (self, index)->term));
 }
 
+/*  Whoever is elected was preceded by leaders whose leases are over, at this very moment. */
+static void check_leases_over (masters_t *self, const machine_t *machine, const raft_t *raft)
+{
+    for (unsigned i = 0; i < self->machine_count; i++) {
+        const election_t *other = election_of (self, &self->machines[i]);
+        if (!other || other->raft->role != RAFT_LEADER || other->raft->term >= raft->term)
+            continue;
+        raft_t now = *other->raft;
+        now.now_ms = election_now_ms (simulator_context (self->sim, i, "election", 0));
+        if (raft_lease_valid (&now))
+            masters_wrong (self, "%s has a lease in term %llu, and %s is elected in term %llu",
+                           self->machines[i].name, U (now.term), machine->name, U (raft->term));
+    }
+}
+
+/*  A term begins with a candidate: nothing else may disturb a leader. */
+static void check_term (masters_t *self, const machine_t *machine, const raft_t *raft)
+{
+    if (raft->term <= self->campaigned)
+        return;
+    if (raft->role == RAFT_CANDIDATE || raft->role == RAFT_LEADER)
+        self->campaigned = raft->term;
+    else
+        masters_wrong (self, "%s is in term %llu, and nobody ever was a candidate in it",
+                       machine->name, U (raft->term));
+}
+
 static void check_leader (masters_t *self, machine_t *machine, const raft_t *raft)
 {
     if (raft->term >= self->leaders_room) {
@@ -232,6 +291,8 @@ static void check_leader (masters_t *self, machine_t *machine, const raft_t *raf
     if (self->terms < raft->term)
         self->terms = raft->term;
     check_complete (self, machine, raft);
+    masters_faults_leader (self, machine);
+    check_leases_over (self, machine, raft);
 }
 
 /*  While it lasts, this is certainly the only leader. */
@@ -341,6 +402,9 @@ void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
     const election_t *election = election_of (self, machine);
     if (!election)
         return;
+    check_term (self, machine, election->raft);
+    check_durable (self, machine, election->raft);
+    check_counted (self, machine, election->raft);
     check_commit (self, machine, election->raft);
     if (machine->conf_index != election->conf.index || !machine->conf.voters.count) {
         machine->conf_index = election->conf.index;
@@ -350,6 +414,7 @@ void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
         }
         machine->conf = *raft_conf (election->raft);
     }
+    machine->led = election->raft->role == RAFT_LEADER ? election->raft->term : 0;
     if (election->raft->role == RAFT_LEADER) {
         check_leader (self, machine, election->raft);
         check_lease (self, machine, election->raft);
@@ -361,4 +426,5 @@ void masters_check_boot (masters_t *self, machine_t *machine)
     (void)self;
     machine->commit = machine->applied = machine->shown = 0;
     machine->conf = (raft_conf_state_t){.auto_leave = false};
+    machine->durable = machine->led = 0;
 }

@@ -8,6 +8,9 @@
 
 enum { PATIENCE_MS = 5000 };
 
+/*  Strikes last some election timeouts. */
+#define STRIKE_NS MS_TO_NS (200)
+
 static const simulator_setting_t intervals[FAULTS] = {
     [FAULT_TRANSFER] = SIMULATOR_TRANSFER_INTERVAL_MS,
     [FAULT_FULL] = SIMULATOR_FULL_INTERVAL_MS,
@@ -99,6 +102,73 @@ static void change (masters_t *self)
     ask (self, any_machine (self)->number, &master_change_record, &body);
 }
 
+/*  ---- strikes: faults that know who leads --------------------------------------------- */
+
+static int64_t draw_ns (masters_t *self, int64_t max_ns)
+{
+    return (int64_t)random_below (&self->random, (uint64_t)max_ns);
+}
+
+void masters_faults_leader (masters_t *self, machine_t *machine)
+{
+    double share = simulator_setting (self->sim, SIMULATOR_STRIKE);
+    if (!self->calm && share > 0 && !self->struck && random_real (&self->random) < share)
+        self->struck = machine;
+}
+
+bool masters_faults_due (simulator_t *sim, void *context)
+{
+    (void)sim;
+    return ((const masters_t *)context)->struck != NULL;
+}
+
+static void restart_within (masters_t *self, machine_t *machine, int64_t max_ns)
+{
+    simulator_crash (self->sim, machine->number);
+    machine->up_ns = simulator_now (self->sim) + draw_ns (self, max_ns);
+}
+
+/*  It is gone at once; or what it sends is late; or it loses one peer after the other. */
+static void strike (masters_t *self, machine_t *leader)
+{
+    uint64_t kind = random_below (&self->random, 3);
+    if (kind == 0)
+        restart_within (self, leader, 4 * STRIKE_NS);
+    for (unsigned i = 0; i < self->machine_count; i++) {
+        if (i != leader->number && kind == 1)
+            simulator_clog (self->sim, leader->number, i, draw_ns (self, 4 * STRIKE_NS));
+        if (i != leader->number && kind == 2 && self->machines[i].present)
+            self->machines[i].cut_ns = simulator_now (self->sim) + draw_ns (self, 2 * STRIKE_NS);
+    }
+    if (kind == 2)
+        self->fading = leader;
+}
+
+/*  Some come back from it with nothing but what they had on disk. */
+static void cut_off (masters_t *self, machine_t *machine)
+{
+    int64_t duration_ns = draw_ns (self, 4 * STRIKE_NS);
+    machine->cut_ns = INT64_MAX;
+    simulator_clog (self->sim, self->fading->number, machine->number, duration_ns);
+    simulator_clog (self->sim, machine->number, self->fading->number, duration_ns);
+    if (machine->up_ns == INT64_MAX && random_below (&self->random, 2))
+        restart_within (self, machine, STRIKE_NS / 4);
+}
+
+static int64_t next_of_machine (masters_t *self, machine_t *machine)
+{
+    int64_t now = simulator_now (self->sim);
+    if (machine->cut_ns <= now)
+        cut_off (self, machine);
+    if (machine->up_ns <= now) {
+        machine->up_ns = INT64_MAX;
+        simulator_restart (self->sim, machine->number);
+    }
+    return machine->cut_ns < machine->up_ns ? machine->cut_ns : machine->up_ns;
+}
+
+/*  ---- all -------------------------------------------------------------------------------- */
+
 void masters_faults_begin (masters_t *self)
 {
     for (masters_fault_t fault = 0; fault < FAULTS; fault++)
@@ -113,6 +183,14 @@ int64_t masters_faults_next (masters_t *self)
         [FAULT_CHANGE] = change,
     };
     int64_t now = simulator_now (self->sim), next = INT64_MAX;
+    if (self->struck)
+        strike (self, self->struck);
+    self->struck = NULL;
+    for (unsigned i = 0; i < self->machine_count; i++) {
+        int64_t at = next_of_machine (self, &self->machines[i]);
+        if (next > at)
+            next = at;
+    }
     for (masters_fault_t fault = 0; fault < FAULTS; fault++) {
         if (self->faults[fault] <= now) {
             inject[fault](self);

@@ -39,9 +39,13 @@ typedef struct {
     bool present; /* it has been switched on */
     bool counts;  /* once nothing fails: it is up, and takes part */
     unsigned boots;
+    int64_t cut_ns; /* when it is cut off from the fading leader; INT64_MAX: not planned */
+    int64_t up_ns;  /* when it boots again, after a strike */
 
     /* Since the boot: */
     uint64_t commit;
+    uint64_t durable;
+    uint64_t led; /* the term that it led at the end of its last turn */
     uint64_t applied;
     uint64_t conf_index; /* of the configuration in force, as its last turn ended: */
     raft_conf_state_t conf;
@@ -87,10 +91,13 @@ struct masters {
     master_t records[MACHINES_MAX];
     machine_t machines[MACHINES_MAX];
     uint64_t boots;
-    int64_t faults[FAULTS]; /* when the next one comes; virtual ns */
-    uint64_t operations;    /* of operators, asked for so far */
-    bool calm;              /* nothing fails any more */
-    int64_t settled_ns;     /* since then there has been a leader that all follow; 0: not yet */
+    int64_t faults[FAULTS];   /* when the next one comes; virtual ns */
+    uint64_t operations;      /* of operators, asked for so far */
+    bool calm;                /* nothing fails any more */
+    int64_t settled_ns;       /* since then there has been a leader that all follow; 0: not yet */
+    machine_t *struck;        /* a leader that is about to have bad luck */
+    machine_t *fading;        /* one that loses its peers, one after the other */
+    size_t message_bytes_max; /* of the elections */
 
     truth_t *truth; /* by index */
     size_t truth_room;
@@ -101,6 +108,7 @@ struct masters {
     size_t leaders_room;
     uint64_t terms;
     uint64_t conf_index, changes; /* the newest configuration, and how many there were */
+    uint64_t campaigned;          /* the highest term that had a candidate */
 
     asker_t askers[MASTERS_ASKERS_MAX];
     unsigned asker_count, key_count;
@@ -137,6 +145,10 @@ void masters_check_boot (masters_t *self, machine_t *machine);
 
 /*  masters_faults.c */
 void masters_faults_begin (masters_t *self);
+/*  A leader was elected, or has committed something: the worst moment to get lost. */
+void masters_faults_leader (masters_t *self, machine_t *machine);
+/*  Somebody was struck: masters_faults_next has something to do. */
+bool masters_faults_due (simulator_t *sim, void *context);
 /*  Does what is due; returns virtual ns until the next one. */
 int64_t masters_faults_next (masters_t *self);
 /*  What lasts is over. */

@@ -26,6 +26,7 @@ typedef struct {
 /*  In memory that all processes share. */
 typedef struct {
     _Atomic uint64_t next;
+    atomic_bool over;                        /* no more are to be begun */
     _Atomic uint64_t running[PROCESSES_MAX]; /* the seed that a process is at */
     atomic_bool busy[PROCESSES_MAX];
 } shared_t;
@@ -49,8 +50,10 @@ static result_t run_one (const seeds_t *seeds, uint64_t seed)
     return result;
 }
 
-static void tell (const seeds_t *seeds, const result_t *result)
+static void tell (const seeds_t *seeds, shared_t *shared, const result_t *result)
 {
+    if (shared && result->failed && seeds->until_failed)
+        atomic_store (&shared->over, true);
     seeds->ended (seeds->context, result->seed, result->report,
                   result->failed ? result->text : NULL);
 }
@@ -60,6 +63,8 @@ static void work (const runner_t *self, unsigned number, int pipe)
 {
     shared_t *shared = self->shared;
     for (;;) {
+        if (atomic_load (&shared->over))
+            break;
         uint64_t seed = atomic_fetch_add (&shared->next, 1);
         if (seed > self->seeds->last)
             break;
@@ -109,7 +114,7 @@ static int end (runner_t *self, unsigned number, nexus_error_t *error)
     result_t result = {.seed = atomic_load (&self->shared->running[number]), .failed = -1};
     snprintf (result.text, sizeof result.text, "the process died: %s",
               WIFSIGNALED (status) ? strsignal (WTERMSIG (status)) : "it ended before its history");
-    tell (self->seeds, &result);
+    tell (self->seeds, self->shared, &result);
     return begin (self, number, error);
 }
 
@@ -131,7 +136,7 @@ static int collect (runner_t *self, nexus_error_t *error)
             if (polls[i].fd < 0 || !polls[i].revents)
                 continue;
             if (read (polls[i].fd, &result, sizeof result) == sizeof result)
-                tell (self->seeds, &result);
+                tell (self->seeds, self->shared, &result);
             else if (end (self, i, error))
                 return -1;
         }
@@ -152,9 +157,12 @@ int seeds_run (const seeds_t *seeds, nexus_error_t *error)
 {
     assert (seeds->report_size <= SEEDS_REPORT_MAX && seeds->first <= seeds->last);
     if (seeds->processes == 1) {
-        for (uint64_t seed = seeds->first; seed <= seeds->last; seed++) {
+        bool failed = false;
+        for (uint64_t seed = seeds->first; seed <= seeds->last && !(failed && seeds->until_failed);
+             seed++) {
             result_t result = run_one (seeds, seed);
-            tell (seeds, &result);
+            failed = failed || result.failed;
+            tell (seeds, NULL, &result);
         }
         return 0;
     }

@@ -7,8 +7,9 @@
 
 #include "runtime/error.h"
 
-#include <stdint.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { SEEDS_REPORT_MAX = 512 };
 
@@ -16,6 +17,7 @@ typedef struct {
     uint64_t first, last;
     unsigned processes; /* 0: as many as there are cores. 1: this process itself does it */
     size_t report_size; /* at most SEEDS_REPORT_MAX */
+    bool until_failed;  /* no later seeds once one has failed; those before it are all run */
     /*  Runs a history, in a process of its own; 0 or -1 with what broke. */
     int (*run) (void *context, uint64_t seed, void *report, nexus_error_t *error);
     /*  One has ended, in any order; error is NULL if it went well. Called here. */

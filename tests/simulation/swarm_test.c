@@ -305,7 +305,7 @@ static void who_acknowledges_early_is_caught (void **state)
 {
     (void)state;
     world_t totals;
-    assert_in_range (run_seeds (20, "swarm", true, &totals), 5, 20);
+    assert_in_range (run_seeds (40, "swarm", true, &totals), 5, 40);
 }
 
 /*  ---- calm ------------------------------------------------------------------ */
