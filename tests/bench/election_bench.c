@@ -1,7 +1,7 @@
 /*  Proposals a second and their latency: one master, and three over CURVE on loopback, each with
     its log on LMDB (every acknowledgement behind a flush of the disk), in one process.
 
-    usage: election_bench [--json] [SECONDS]
+    usage: election_bench [--json] [SECONDS [MASTERS IN_FLIGHT]]
 
     The client is an actor beside the leader: it keeps 1, 16 or 256 commands of 256 bytes in
     flight. For comparison: etcd 3.4.23, three members on one machine with 2 cores, puts of 256
@@ -114,19 +114,36 @@ static void run (election_nodes_t *nodes, unsigned flight, double seconds, bool 
     free (load.samples_us);
 }
 
+static void bench (unsigned masters, const unsigned *flights, size_t count, double seconds,
+                   bool json)
+{
+    election_nodes_t *nodes = election_nodes_new (masters);
+    uint64_t index = election_nodes_propose (nodes, 0, COMMAND_SIZE);
+    assert (index > 0);
+    (void)index;
+    for (size_t i = 0; i < count; i++)
+        run (nodes, flights[i], seconds, json);
+    election_nodes_destroy (&nodes);
+}
+
 int main (int argc, char **argv)
 {
+    static const unsigned flights[] = {1, 16, FLIGHT_MAX};
     bool json = argc > 1 && strcmp (argv[1], "--json") == 0;
-    double seconds = argc > 1 + json ? atof (argv[1 + json]) : 2;
-    for (unsigned count = 1; count <= ELECTION_NODES; count += 2) {
-        static const unsigned flights[] = {1, 16, 256};
-        election_nodes_t *nodes = election_nodes_new (count);
-        uint64_t index = election_nodes_propose (nodes, 0, COMMAND_SIZE);
-        assert (index > 0);
-        (void)index;
-        for (size_t i = 0; i < sizeof (flights) / sizeof (flights[0]); i++)
-            run (nodes, flights[i], seconds, json);
-        election_nodes_destroy (&nodes);
+    argc -= json;
+    argv += json;
+    double seconds = argc > 1 ? atof (argv[1]) : 2;
+    unsigned masters = argc > 2 ? (unsigned)atoi (argv[2]) : 0;
+    unsigned flight = argc > 3 ? (unsigned)atoi (argv[3]) : 0;
+    if (masters > ELECTION_NODES || flight > FLIGHT_MAX) {
+        fprintf (stderr, "1 to %d masters, 1 to %d in flight\n", ELECTION_NODES, FLIGHT_MAX);
+        return 64;
     }
+    if (masters && flight) {
+        bench (masters, &flight, 1, seconds, json);
+        return 0;
+    }
+    for (unsigned count = 1; count <= ELECTION_NODES; count += 2)
+        bench (count, flights, sizeof (flights) / sizeof (flights[0]), seconds, json);
     return 0;
 }
