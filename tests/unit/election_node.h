@@ -26,7 +26,10 @@ typedef struct election_node {
     log_t *log;
     runtime_t *runtime;
     raft_log_t *raft_log;
-    zactor_t *zap, *link, *writer, *ledger, *election;
+    zactor_t *zap, *trunk, *writer;
+    _Atomic (const child_t *) spawning; /* what the trunk shall start: done when it is NULL again */
+    _Atomic (const char *) stopping;    /* what it shall end; likewise */
+    _Atomic bool election_runs;
     zap_config_t zap_config;
     link_config_t link_config;
     election_args_t args;
@@ -105,6 +108,75 @@ static inline message_t *election_node_call (election_node_t *self, const char *
     return runtime_call (self->runtime, &to, kind, body, 5000, error);
 }
 
+/*  ---- link, ledger and election share a thread, as in a master ------------------- */
+
+typedef struct {
+    election_node_t *node;
+} election_trunk_t;
+
+enum { ELECTION_TRUNK_LOOK_MS = 1, ELECTION_TRUNK_IDLE_MS = 20 };
+
+static inline int election_trunk_start (void *state, context_t *ctx, const void *args,
+                                        nexus_error_t *error)
+{
+    (void)error;
+    ((election_trunk_t *)state)->node = (election_node_t *)args;
+    context_after (ctx, MS_TO_NS (ELECTION_TRUNK_LOOK_MS), 0);
+    return 0;
+}
+
+static inline void election_trunk_timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
+{
+    (void)id, (void)data;
+    election_node_t *node = ((election_trunk_t *)state)->node;
+    const child_t *child = atomic_load (&node->spawning);
+    const char *name = atomic_load (&node->stopping);
+    if (child) {
+        nexus_error_t error = {0};
+        int rc = context_spawn (ctx, child, &error);
+        if (rc)
+            fprintf (stderr, "%s: %s: %s\n", node->name, child->name, error.text);
+        assert (rc == 0);
+        atomic_store (&node->spawning, NULL);
+    }
+    if (name) {
+        address_t address = address_local (name, 0);
+        context_stop_child (ctx, &address);
+        atomic_store (&node->stopping, NULL);
+    }
+    context_after (
+        ctx, MS_TO_NS (node->election_runs ? ELECTION_TRUNK_IDLE_MS : ELECTION_TRUNK_LOOK_MS), 0);
+}
+
+static inline void election_trunk_receive (void *state, context_t *ctx, const message_t *message)
+{
+    (void)state, (void)ctx, (void)message;
+}
+
+static const behaviour_t election_trunk = {
+    .name = "trunk",
+    .state_size = sizeof (election_trunk_t),
+    .start = election_trunk_start,
+    .timer = election_trunk_timer,
+    .receive = election_trunk_receive,
+};
+
+static inline void election_node_spawn (election_node_t *self, const behaviour_t *behaviour,
+                                        const char *name, const void *args)
+{
+    child_t child = {.behaviour = behaviour, .name = name, .args = args};
+    atomic_store (&self->spawning, &child);
+    while (atomic_load (&self->spawning))
+        usleep (200);
+}
+
+static inline void election_node_end (election_node_t *self, const char *name)
+{
+    atomic_store (&self->stopping, name);
+    while (atomic_load (&self->stopping))
+        usleep (200);
+}
+
 static inline void election_node_open (election_nodes_t *all, unsigned index)
 {
     election_node_t *self = &all->nodes[index];
@@ -125,7 +197,8 @@ static inline void election_node_open (election_nodes_t *all, unsigned index)
                                         .domain = "control",
                                         .keyring = self->keyring,
                                         .catalog = &protocol_catalog};
-    self->link = election_node_host (self, &link_behaviour, "link", &self->link_config);
+    self->trunk = election_node_host (self, &election_trunk, "trunk", self);
+    election_node_spawn (self, &link_behaviour, "link", &self->link_config);
     runtime_route (self->runtime, false, "link");
     message_t *reply =
         election_node_call (self, "link", &link_status_record, &(link_status_t){0}, &error);
@@ -156,9 +229,9 @@ static inline void election_node_begin (election_nodes_t *all, unsigned index)
     if (!self->raft_log)
         fprintf (stderr, "%s\n", error.text);
     assert (self->raft_log);
-    int pipelined = raft_log_set_durability (self->raft_log, RAFT_LOG_PIPELINED, &error);
-    assert (pipelined == 0);
-    (void)pipelined;
+    int rc = raft_log_set_durability (self->raft_log, RAFT_LOG_JOURNALED, &error);
+    assert (rc == 0);
+    (void)rc;
     self->args = (election_args_t){.masters = all->keys,
                                    .masters_count = all->count,
                                    .election_ms = 300,
@@ -166,17 +239,18 @@ static inline void election_node_begin (election_nodes_t *all, unsigned index)
                                    .election_ms_max = 10000,
                                    .log = election_raft_log (self->raft_log)};
     self->writer = election_node_host (self, &raft_log_actor, "raft_log", self->raft_log);
-    self->ledger = election_node_host (self, &counting_ledger, "ledger", self);
-    self->election = election_node_host (self, &election_behaviour, "election", &self->args);
+    election_node_spawn (self, &counting_ledger, "ledger", self);
+    election_node_spawn (self, &election_behaviour, "election", &self->args);
+    self->election_runs = true;
 }
 
 static inline void election_node_stop (election_node_t *self)
 {
-    zactor_destroy (&self->election);
+    self->election_runs = false;
+    election_node_end (self, "election");
     usleep (20000); /* what it said last is to leave through the link */
-    zactor_destroy (&self->ledger);
+    zactor_destroy (&self->trunk);
     zactor_destroy (&self->writer);
-    zactor_destroy (&self->link);
     zactor_destroy (&self->zap);
     runtime_destroy (&self->runtime);
     raft_log_close (&self->raft_log);
