@@ -190,7 +190,7 @@ static bool is_watched (const char *path)
     return watched[0] && fnmatch (watched, path, 0) == 0;
 }
 
-static void keep_sector (int fd, const struct stat *status, const char *path, off_t sector)
+static image_t *add_image (const char *path)
 {
     if (images_count == images_room) {
         images_room = images_room ? images_room * 2 : 1024;
@@ -199,24 +199,33 @@ static void keep_sector (int fd, const struct stat *status, const char *path, of
             die ("out of memory", path);
     }
     image_t *image = &images[images_count++];
-    *image = (image_t){.device = status->st_dev, .inode = status->st_ino, .sector = sector};
+    *image = (image_t){.sector = -1};
     snprintf (image->path, sizeof image->path, "%.255s", path);
-    /*  A descriptor for writing only can't be read from. */
-    char self[64];
-    snprintf (self, sizeof self, "/proc/self/fd/%d", fd);
-    int reader = open (self, O_RDONLY | O_CLOEXEC);
-    if (reader < 0 || pread (reader, image->bytes, SECTOR, sector * SECTOR) < 0)
-        die ("can't read what a write replaces", path);
-    close (reader);
+    return image;
 }
 
+/*  What the sectors of a write hold now; zeros behind the file's end. */
 static void keep (int fd, const char *path, off_t offset, size_t size)
 {
     struct stat status;
     if (!is_watched (path) || size == 0 || fstat (fd, &status) != 0)
         return;
-    for (off_t sector = offset / SECTOR; sector * SECTOR < offset + (off_t)size; sector++)
-        keep_sector (fd, &status, path, sector);
+    /*  A descriptor for writing only can't be read from. */
+    char self[64];
+    snprintf (self, sizeof self, "/proc/self/fd/%d", fd);
+    int reader = open (self, O_RDONLY | O_CLOEXEC);
+    if (reader < 0)
+        die ("can't read what a write replaces", path);
+    for (off_t sector = offset / SECTOR; sector * SECTOR < offset + (off_t)size; sector++) {
+        image_t *image = add_image (path);
+        image->device = status.st_dev;
+        image->inode = status.st_ino;
+        image->sector = sector;
+        if (sector * SECTOR < status.st_size &&
+            pread (reader, image->bytes, SECTOR, sector * SECTOR) < 0)
+            die ("can't read what a write replaces", path);
+    }
+    close (reader);
 }
 
 static void forget (int fd, const char *path)
@@ -239,6 +248,8 @@ static bool same_sector (const image_t *a, const image_t *b)
 /*  Newest first; a sector that is decided keeps what it has then. */
 static void lose_power (void)
 {
+    int fd = -1;
+    const char *opened = "";
     for (size_t i = images_count; i-- > 0;) {
         image_t *image = &images[i];
         if (image->sector < 0)
@@ -249,10 +260,12 @@ static void lose_power (void)
                     images[k].sector = -1;
             continue;
         }
-        int fd = open (image->path, O_WRONLY | O_CLOEXEC);
+        if (strcmp (opened, image->path) != 0) {
+            fd = open (image->path, O_WRONLY | O_CLOEXEC);
+            opened = image->path;
+        }
         if (fd < 0 || real_pwrite (fd, image->bytes, SECTOR, image->sector * SECTOR) != SECTOR)
             die ("can't undo a write", image->path);
-        close (fd);
     }
     raise (SIGKILL);
     abort ();
