@@ -301,6 +301,12 @@ int lmdb_env_sync (lmdb_env_t *self, nexus_error_t *error)
     return lmdb_env_error (self, code, "flush it", error);
 }
 
+int lmdb_env_check_readers (lmdb_env_t *self)
+{
+    int dead = 0;
+    return mdb_reader_check (self->env, &dead) == 0 ? dead : -1;
+}
+
 /*  The free list is LMDB's table 0: transaction -> pages, each value a list whose
     first word is its length. */
 static size_t free_pages (MDB_env *env)

@@ -56,5 +56,9 @@ void lmdb_env_poison (lmdb_env_t *self, int code);
 /*  Fills *error from LMDB's (or errno's) code: "DIR: can't DOING: why; what to do". Returns -1. */
 int lmdb_env_error (const lmdb_env_t *self, int code, const char *doing, nexus_error_t *error);
 
+/*  Frees the slots of readers whose process is gone; until then they pin their pages. How many;
+    -1: it couldn't be told. */
+int lmdb_env_check_readers (lmdb_env_t *self);
+
 /*  Bytes in live pages (pages that are free again are not counted), and the map's size. */
 void lmdb_env_usage (lmdb_env_t *self, size_t *ret_used, size_t *ret_limit);

@@ -356,6 +356,11 @@ void raft_log_conf (raft_log_t *self, buffer_t *out)
     pthread_mutex_unlock (&self->lock);
 }
 
+int raft_log_check_readers (raft_log_t *self)
+{
+    return lmdb_env_check_readers (&self->env);
+}
+
 void raft_log_usage (raft_log_t *self, size_t *ret_used, size_t *ret_limit)
 {
     lmdb_env_usage (&self->env, ret_used, ret_limit);

@@ -132,6 +132,9 @@ int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error
 /*  Reads everything again, as raft_log_open does. 0, or -1 with the first damage. */
 int raft_log_check (raft_log_t *self, nexus_error_t *error);
 
+/*  Frees what readers pin whose process is gone; how many there were. Once a minute will do. */
+int raft_log_check_readers (raft_log_t *self);
+
 /*  Bytes in use and the limit: refuse proposals from 80 % on. Walks the list of free pages:
     once a second is often enough. */
 void raft_log_usage (raft_log_t *self, size_t *ret_used, size_t *ret_limit);

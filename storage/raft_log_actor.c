@@ -23,7 +23,7 @@ enum { TIMER_COMPACT, TIMER_USAGE, TIMER_SYNC, TIMER_SETTLE };
 
 /*  A journaled log brings to LMDB what has gathered after this time, or when it is so much. */
 enum { SETTLE_MS = 100, SETTLE_BYTES = 1 << 20 };
-enum { USAGE_MS = 1000, FULL_PERCENT = 80 };
+enum { USAGE_MS = 1000, FULL_PERCENT = 80, READERS_EVERY = 60 };
 
 /*  log_appends, in order. */
 typedef struct {
@@ -42,6 +42,7 @@ typedef struct {
     bool syncing;          /* TIMER_SYNC is on its way */
     bool settling;         /* TIMER_SETTLE is */
     message_t *compacting; /* the request in progress, or NULL */
+    uint64_t looks;        /* at the usage */
     bool full;
     bool failed;
     log_durable_t told; /* last, */
@@ -61,6 +62,9 @@ typedef struct {
 static void measure_usage (actor_t *self, context_t *ctx)
 {
     size_t used, limit;
+    if (++self->looks % READERS_EVERY == 0 && raft_log_check_readers (self->log) > 0)
+        log_warning (context_log (ctx), "a process that is gone had the Raft log open: it pinned "
+                                        "old pages");
     raft_log_usage (self->log, &used, &limit);
     metric_set (self->used, (double)used);
     metric_set (self->limit, (double)limit);

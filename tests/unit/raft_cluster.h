@@ -43,7 +43,8 @@ typedef struct {
     size_t log_count;
     bool rotten[CLUSTER_ENTRIES]; /* [i] has index i: it can't be read */
     uint64_t damaged;             /* the lowest one that a reader found */
-    uint64_t compacted;           /* entries up to here can't be read any more */
+    uint64_t reads_of_disk;
+    uint64_t compacted; /* entries up to here can't be read any more */
     uint64_t applied;
     bool hold; /* writes wait for cluster_flush */
     cluster_write_t writes[4096];
@@ -148,6 +149,7 @@ static uint64_t s_disk_last (void *self)
 static uint64_t s_disk_term (void *self, uint64_t index)
 {
     cluster_node_t *node = self;
+    node->reads_of_disk++;
     if (index < 1 || index < node->compacted || index > node->log_count)
         return 0;
     if (index > node->compacted && !s_disk_readable (node, index))
@@ -160,6 +162,7 @@ static size_t s_disk_entries (void *self, uint64_t lo, uint64_t hi, size_t bytes
 {
     cluster_node_t *node = self;
     size_t count = 0, bytes = 0;
+    node->reads_of_disk++;
     if (lo <= node->compacted)
         return 0;
     for (uint64_t index = lo; index < hi && index <= node->log_count; index++) {

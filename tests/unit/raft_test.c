@@ -1270,6 +1270,32 @@ static void test_no_campaign_before_the_copy_is_in_place (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  Followers that keep up and the state machine are served from memory. */
+static void test_memory_serves_those_who_keep_up (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.cache_bytes_max = 4000; /* some 100 entries */
+    cluster_t *cluster = cluster_new (3, 5, &config);
+    cluster->delay_ms_max = 3;
+    cluster_run (cluster, 5000);
+    uint64_t leader = cluster_leader (cluster), reads[4] = {0};
+    for (uint64_t value = 1; value < 5000; value++) {
+        assert_int_equal (cluster_propose (cluster, leader, value), RAFT_OK);
+        if (value % 10 == 0)
+            cluster_run (cluster, 4);
+        for (uint64_t id = 1; id <= 3 && value == 100; id++)
+            reads[id] = cluster->nodes[id].reads_of_disk;
+    }
+    cluster_run (cluster, 100);
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_int_equal (cluster->nodes[id].applied, cluster->committed_last);
+        assert_int_equal (cluster->nodes[id].reads_of_disk, reads[id]);
+        assert_true (cluster->nodes[id].raft->journal.bytes < 8000);
+    }
+    cluster_destroy (&cluster);
+}
+
 /*  ---- damaged logs -------------------------------------------------------- */
 
 /*  Three nodes, 20 entries everywhere, 1 leads; then 3 is down, and its disk loses some. */
@@ -1717,6 +1743,7 @@ int main (void)
         cmocka_unit_test (test_snapshot_that_the_log_has),
         cmocka_unit_test (test_snapshot_over_a_fork),
         cmocka_unit_test (test_no_campaign_before_the_copy_is_in_place),
+        cmocka_unit_test (test_memory_serves_those_who_keep_up),
         cmocka_unit_test (test_damage_is_fetched),
         cmocka_unit_test (test_damaged_does_not_vote),
         cmocka_unit_test (test_leader_finds_damage),
