@@ -9,10 +9,17 @@
 static int find (application_t *self, const char *key, bool compare, uint64_t version,
                  kv_entry_t *entry)
 {
+    slice_t stored;
+    bool found = tables_get (self->txn, LEDGER_KV, SLICE (key), &stored);
     *entry = (kv_entry_t){.version = 0};
-    bool found = application_get (self, LEDGER_KV, ledger_key_text (key), entry);
-    if (self->fatal)
+    if (found && record_decode (&kv_entry_record, stored.data, stored.size, &self->scratch, entry,
+                                self->error)) {
+        nexus_error_prefix (self->error, "ledger table kv: ");
+        if (self->error)
+            self->error->code = NEXUS_CORRUPT;
+        self->fatal = true;
         return -1;
+    }
     if (compare && version != entry->version)
         return nexus_error_set (self->error, NEXUS_CONFLICT,
                                 "\"%.200s\" has version %" PRIu64 ", not %" PRIu64 "%s", key,
@@ -52,7 +59,13 @@ int apply_kv_put (application_t *self, const void *body)
                                     " bytes; delete entries",
                                     bytes, LEDGER_KV_BYTES_MAX);
     }
-    application_put (self, LEDGER_KV, ledger_key_text (command->key), &kv_entry_record, &entry);
+    buffer_t bytes = {0};
+    record_encode (&kv_entry_record, &entry, &bytes);
+    if (bytes.failed || tables_put (self->txn, LEDGER_KV, SLICE (command->key),
+                                    (slice_t){bytes.data, bytes.size}, self->error))
+        self->fatal = true;
+    *self->changed |= UINT64_C (1) << LEDGER_KV;
+    buffer_free (&bytes);
     if (before != after)
         take_room (self, before, after);
     snprintf (self->value, LEDGER_VALUE_MAX, "%" PRIu64, self->index);
