@@ -144,6 +144,12 @@ int tables_replace (tables_t *self, const char *file, nexus_error_t *error)
     return self->ops->replace (self, file, error);
 }
 
+int tables_prepare (tables_t *self, const char *file, nexus_error_t *error)
+{
+    assert (self->ops->prepare);
+    return self->ops->prepare (self, file, error);
+}
+
 /*  ---- through memory --------------------------------------------------------------- */
 
 /*  A dump: for each entry the table (4 bytes), the key's size (4), the value's size (8), little

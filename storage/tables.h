@@ -114,6 +114,10 @@ int tables_copy_peek (const char *file, tables_copy_t *ret_copy, nexus_error_t *
     begin afterwards see the copy. For the thread that writes, outside a transaction. The
     copy is checked first; on failure nothing has changed. */
 int tables_replace (tables_t *self, const char *file, nexus_error_t *error);
+/*  What takes long of that, for another thread, beforehand: tables_replace with the same copy is
+    then done at once. It costs the copy's size on disk until that comes, or until it
+    is called with NULL, which forgets it. */
+int tables_prepare (tables_t *self, const char *file, nexus_error_t *error);
 
 /*  The same through memory, for small tables and any backing: appends all that they hold; and
     makes that all that they hold (-1: the bytes are not a dump; nothing has changed). */

@@ -27,6 +27,7 @@ typedef struct {
     int (*copy) (tables_t *self, int fd, const char *file, nexus_error_t *error);
     /*  Or NULL: it can't be replaced by a file. */
     int (*replace) (tables_t *self, const char *file, nexus_error_t *error);
+    int (*prepare) (tables_t *self, const char *file, nexus_error_t *error);
 } tables_ops_t;
 
 /*  First member of a backing's own structs. */

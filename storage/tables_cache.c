@@ -66,7 +66,8 @@ static char read_valid (const char *dir, const char *boot)
     return same ? line[0] : 0;
 }
 
-static int write_valid (const char *dir, char slot, const char *since, nexus_error_t *error)
+static int write_valid (const char *dir, char slot, const char *since, bool flush,
+                        nexus_error_t *error)
 {
     char path[PATH_MAX], part[PATH_MAX];
     if (path_of (dir, "valid", path, error) != 0 || path_of (dir, "valid.part", part, error) != 0)
@@ -75,12 +76,12 @@ static int write_valid (const char *dir, char slot, const char *since, nexus_err
     if (fd < 0)
         return file_error (part, "write it", errno, error);
     int rc = 0;
-    if (dprintf (fd, "%c %s\n", slot, *since ? since : "-") < 0 || fsync (fd) != 0)
+    if (dprintf (fd, "%c %s\n", slot, *since ? since : "-") < 0 || (flush && fsync (fd) != 0))
         rc = file_error (part, "write it", errno, error);
     close (fd);
     if (rc == 0 && rename (part, path) != 0)
         rc = file_error (path, "put it in place", errno, error);
-    return rc ? -1 : tables_copy_sync_dir (path, error);
+    return rc || !flush ? rc : tables_copy_sync_dir (path, error);
 }
 
 static void forget_valid (const char *dir)
@@ -135,37 +136,87 @@ static char other (char slot)
     return slot == 'a' ? 'b' : 'a';
 }
 
-int tables_cache_replace (tables_t *base, const char *file, nexus_error_t *error)
+/*  ---- replacing ------------------------------------------------------------------------ */
+
+static void forget_prepared (lmdb_tables_t *self)
+{
+    char path[PATH_MAX];
+    if (!self->prepared)
+        return;
+    lmdb_env_close (&self->prepared->env);
+    free (self->prepared);
+    self->prepared = NULL;
+    if (slot_path (self->dir, other (self->slot), path, NULL) == 0)
+        wipe (path);
+}
+
+/*  The other slot holds what the copy says; nothing is done twice. */
+static int prepare (lmdb_tables_t *self, const char *file, nexus_error_t *error)
+{
+    tables_copy_t copy;
+    if (tables_copy_peek (file, &copy, error) != 0)
+        return -1;
+    if (self->prepared && memcmp (self->prepared_hash, copy.hash, sizeof copy.hash) == 0)
+        return 0;
+    forget_prepared (self);
+    self->prepared = fill (self, other (self->slot), file, error);
+    memcpy (self->prepared_hash, copy.hash, sizeof copy.hash);
+    return self->prepared ? 0 : -1;
+}
+
+int tables_cache_prepare (tables_t *base, const char *file, nexus_error_t *error)
 {
     lmdb_tables_t *self = (lmdb_tables_t *)base;
     assert (self->dir);
-    char slot = other (self->slot), old[PATH_MAX];
-    lmdb_generation_t *generation = fill (self, slot, file, error);
-    if (!generation)
-        return -1;
-    if (write_valid (self->dir, slot, self->boot, error) != 0) {
-        /*  Nobody can tell which one it names: neither. */
+    pthread_mutex_lock (&self->prepare_lock);
+    int rc = 0;
+    if (file)
+        rc = prepare (self, file, error);
+    else
+        forget_prepared (self);
+    pthread_mutex_unlock (&self->prepare_lock);
+    return rc;
+}
+
+/*  The slot that was prepared is the one that counts. "valid" need not be flushed: the one on disk
+    names this boot as well, so the power's loss makes it worthless either way. */
+static int take_prepared (lmdb_tables_t *self, nexus_error_t *error)
+{
+    char old[PATH_MAX];
+    if (write_valid (self->dir, other (self->slot), self->boot, false, error) != 0) {
         forget_valid (self->dir);
-        lmdb_env_close (&generation->env);
-        free (generation);
         return -1;
     }
     if (slot_path (self->dir, self->slot, old, NULL) == 0)
         wipe (old);
-    self->slot = slot;
-    lmdb_tables_swap (self, generation);
+    self->slot = other (self->slot);
+    lmdb_tables_swap (self, self->prepared);
+    self->prepared = NULL;
     return 0;
+}
+
+int tables_cache_replace (tables_t *base, const char *file, nexus_error_t *error)
+{
+    lmdb_tables_t *self = (lmdb_tables_t *)base;
+    assert (self->dir);
+    pthread_mutex_lock (&self->prepare_lock);
+    int rc = prepare (self, file, error);
+    if (rc == 0)
+        rc = take_prepared (self, error);
+    pthread_mutex_unlock (&self->prepare_lock);
+    return rc;
 }
 
 /*  In peace: all of it is on disk, and valid says so. */
 static void before_close (lmdb_tables_t *self)
 {
     nexus_error_t error;
+    forget_prepared (self);
     int poison = atomic_load (&self->now->env.poison);
     if (poison || lmdb_env_sync (&self->now->env, &error) != 0)
         forget_valid (self->dir);
     else
-        write_valid (self->dir, self->slot, CLEAN, &error);
+        write_valid (self->dir, self->slot, CLEAN, true, &error);
 }
 
 /*  What the file "valid" vouches for. 1: it is open; 0: there is nothing that can be used. */
@@ -205,7 +256,7 @@ static int open_slot (lmdb_tables_t *self, tables_origin_t *ret_origin, nexus_er
         return -1;
     if (slot_path (self->dir, other (self->slot), path, NULL) == 0)
         wipe (path);
-    return write_valid (self->dir, self->slot, self->boot, error);
+    return write_valid (self->dir, self->slot, self->boot, true, error);
 }
 
 tables_t *tables_open_cache (const char *dir, size_t map_size, const char *const *names,

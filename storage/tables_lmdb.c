@@ -136,10 +136,7 @@ static void lmdb_close (tables_t *base)
     if (self->before_close)
         self->before_close (self);
     generation_free (self->now);
-    pthread_mutex_destroy (&self->lock);
-    free (self->dir);
-    free (self->scratch);
-    free (self);
+    lmdb_tables_free (self);
 }
 
 /*  ---- transactions -------------------------------------------------------------- */
@@ -323,6 +320,7 @@ static const tables_ops_t lmdb_ops = {
     .usage = lmdb_usage,
     .copy = lmdb_copy,
     .replace = tables_cache_replace,
+    .prepare = tables_cache_prepare,
 };
 
 lmdb_tables_t *lmdb_tables_new (size_t count, nexus_error_t *error)
@@ -336,13 +334,16 @@ lmdb_tables_t *lmdb_tables_new (size_t count, nexus_error_t *error)
     self->base.ops = &lmdb_ops;
     self->base.count = count;
     pthread_mutex_init (&self->lock, NULL);
+    pthread_mutex_init (&self->prepare_lock, NULL);
     return self;
 }
 
 void lmdb_tables_free (lmdb_tables_t *self)
 {
     pthread_mutex_destroy (&self->lock);
+    pthread_mutex_destroy (&self->prepare_lock);
     free (self->dir);
+    free (self->scratch);
     free (self);
 }
 

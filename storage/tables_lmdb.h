@@ -33,6 +33,9 @@ struct lmdb_tables {
     const char *const *names;
     char slot; /* where now is */
     char boot[64];
+    pthread_mutex_t prepare_lock; /* of slot, and of what follows */
+    lmdb_generation_t *prepared;  /* in the other slot; or NULL */
+    uint8_t prepared_hash[32];    /* of the copy that it was made of */
     void (*before_close) (lmdb_tables_t *self);
 };
 
@@ -48,3 +51,4 @@ void lmdb_tables_swap (lmdb_tables_t *self, lmdb_generation_t *generation);
 
 /*  tables_cache.c */
 int tables_cache_replace (tables_t *self, const char *file, nexus_error_t *error);
+int tables_cache_prepare (tables_t *self, const char *file, nexus_error_t *error);

@@ -126,6 +126,7 @@ static int make (void *store, snapshot_info_t *ret_copy, int64_t *ret_delay_ns,
     snapshot_files_t *self = store;
     snapshot_info_t copy;
     *ret_delay_ns = 0;
+    tables_prepare (self->tables, NULL, error); /* what was fetched and not wanted */
     if (tables_copy (self->tables, self->current, error) != 0 ||
         snapshot_files_describe (self->current, false, &copy, error) != 0 ||
         keep (self, &copy, error) != 0)
@@ -293,7 +294,12 @@ static int put_in_place (snapshot_files_t *self, nexus_error_t *error)
         return 0; /* the own one covers as much */
     if (rename (self->part, self->current) != 0)
         return file_error (self->current, "put it in place", errno, error);
-    return sync_dir (self->dir, error) != 0 ? -1 : keep (self, &self->fetching, error);
+    if (sync_dir (self->dir, error) != 0 || keep (self, &self->fetching, error) != 0)
+        return -1;
+    /* For the ledger, which shall not wait for a disk; if it fails now, it fails there. */
+    nexus_error_t ignored;
+    tables_prepare (self->tables, self->current, &ignored);
+    return 0;
 }
 
 static int part_finish (void *store, int64_t *ret_delay_ns, nexus_error_t *error)

@@ -197,6 +197,15 @@ static void test_cache (void **state)
     tables = open_cache (dir, TABLES_KEPT);
     assert_int_equal (number_of (tables), 1);
     tables_close (&tables);
+    /*  What was prepared and never wanted goes with it. */
+    in_dir (file, dir, "other");
+    tables = open_cache (dir, TABLES_KEPT);
+    assert_int_equal (tables_copy (tables, file, NULL), 0);
+    assert_int_equal (tables_prepare (tables, file, NULL), 0);
+    tables_close (&tables);
+    in_dir (file, dir, "b/data.mdb");
+    assert_int_equal (access (file, F_OK), -1);
+    in_dir (file, dir, "snapshot");
     /*  Closed in peace: that holds across boots. */
     tables = open_cache (dir, TABLES_KEPT);
     tables_close (&tables);
@@ -308,6 +317,12 @@ static void test_replace_under_readers (void **state)
         /*  This reader began before, and goes on seeing what was. */
         tables_txn_t *before = tables_begin (tables, false, NULL);
         uint64_t number = get_number (before, PEOPLE);
+        if (i % 3 == 0)
+            assert_int_equal (tables_prepare (tables, i % 2 ? one : two, NULL), 0);
+        if (i % 6 == 1) /* another one than is asked for then */
+            assert_int_equal (tables_prepare (tables, two, NULL), 0);
+        if (i % 6 == 2)
+            assert_int_equal (tables_prepare (tables, NULL, NULL), 0);
         assert_int_equal (tables_replace (tables, i % 2 ? one : two, NULL), 0);
         assert_int_equal (number_of (tables), i % 2 ? 1 : 2);
         assert_int_equal (put_number (tables, (uint64_t)i + 100), 0);
@@ -385,6 +400,8 @@ static void live (const char *dir, int tell)
             _exit (1);
         if (turn % 7 == 0 && tables_copy (tables, file, NULL) == 0)
             copied = number;
+        if (turn % 11 == 4)
+            tables_prepare (tables, file, NULL);
         if (turn % 11 == 5 && tables_replace (tables, file, NULL) == 0)
             number = copied;
         if (write (tell, &number, sizeof number) != sizeof number)
