@@ -43,6 +43,8 @@ extern const command_t command_kv_put;
 extern const command_t command_kv_get;
 extern const command_t command_kv_delete;
 extern const command_t command_kv_list;
+extern const command_t command_backup;
+extern const command_t command_restore;
 extern const command_t command_reference;
 extern const command_t command_simulate;
 extern const command_t command_check_history;

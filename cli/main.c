@@ -22,7 +22,7 @@ const command_t *const commands[] = {
     &command_job_watch,   &command_job_logs,     &command_job_metrics,    &command_job_stop,
     &command_worker_list, &command_worker_drain, &command_worker_undrain,
     &command_worker_remove, &command_kv_put, &command_kv_get, &command_kv_delete, &command_kv_list,
-    &command_simulate, &command_check_history, &command_version,
+    &command_backup, &command_restore, &command_simulate, &command_check_history, &command_version,
     &command_reference,
 };
 enum { COMMANDS = sizeof (commands) / sizeof (commands[0]) };

@@ -206,7 +206,8 @@ static bool find_route (call_t *call)
                       request->method, request->path, allow);
         return false;
     }
-    bool reads = strcmp (call->route->method, "GET") == 0;
+    bool reads =
+        strcmp (call->route->method, "GET") == 0 && !(call->route->flags & ROUTE_ADMIN);
     if (!(call->route->flags & ROUTE_OPEN) && request->role < (reads ? API_VIEWER : API_ADMIN)) {
         call_fail (call, NEXUS_DENIED, "the token \"%.63s\" may not do this: %s", request->user,
                    reads ? "it allows nothing" : "it may only read; use one of role admin");

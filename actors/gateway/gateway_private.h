@@ -13,7 +13,8 @@ enum {
     GATEWAY_LOOK_MS = 20,    /* how often it looks meanwhile */
     GATEWAY_APPLY_MS = 2000, /* how long an answer waits for this master's own ledger */
     GATEWAY_READ_MS = 3000,  /* how long a read waits for a majority's word */
-    GATEWAY_VIEW_MS = 1000
+    GATEWAY_VIEW_MS = 1000,
+    GATEWAY_BACKUP_MS = 300000 /* a copy of a large ledger takes its time */
 };
 
 /*  Another master (or this one), as its gateway said. */

@@ -29,6 +29,9 @@ void handle_worker_undrain (call_t *call);
 void handle_worker_remove (call_t *call);
 void handle_token_add (call_t *call);
 
+void handle_backup_create (call_t *call);
+void handle_backup_read (call_t *call);
+
 void handle_kv_list (call_t *call);
 void handle_kv_get (call_t *call);
 void handle_kv_put (call_t *call);

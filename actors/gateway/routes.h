@@ -17,7 +17,8 @@ enum {
         ?stale=true what this master has; unless */
     ROUTE_LOCAL = 4, /* it is about this very master, */
     ROUTE_ASKS = 8,  /* or reads nothing before it asks an actor that sees to it. */
-    ROUTE_BYTES = 16 /* the request's body is a value as it is */
+    ROUTE_BYTES = 16, /* the request's body is a value as it is */
+    ROUTE_ADMIN = 32  /* reading it takes the role admin, too */
 };
 
 enum { ROUTE_ARGUMENTS_MAX = 2, ROUTE_ARGUMENT_SIZE = 512 };

@@ -70,4 +70,10 @@ RECORD_DEFINE (kv_list, 0, 0, "A page of entries.", KV_LIST)
 #define RECORD_SELF kv_written_t
 RECORD_DEFINE (kv_written, 0, 0, "A write of the key-value store.", KV_WRITTEN)
 #undef RECORD_SELF
+#define RECORD_SELF backup_t
+RECORD_DEFINE (backup, 0, 0, "A copy of the whole ledger.", BACKUP)
+#undef RECORD_SELF
+#define RECORD_SELF backup_query_t
+RECORD_DEFINE (backup_query, 0, 0, "Which part of a backup.", BACKUP_QUERY)
+#undef RECORD_SELF
 /* clang-format on */

@@ -177,4 +177,17 @@ RECORD_DECLARE (kv_list, KV_LIST)
     F (UINT, version, _, .flags = RECORD_COLUMN, .doc = "Of the entry; of a deletion, what it deleted (0: nothing was there).")
 RECORD_DECLARE (kv_written, KV_WRITTEN)
 
+/*  ---- backups ---------------------------------------------------------------------- */
+
+#define BACKUP(F) \
+    F (STRING, id, _, .max = 100, .doc = "Its name in paths; known to the master that made it, until it has made some more.") \
+    F (STRING, master, _, .max = 63, .doc = "That master.") \
+    F (UINT, index, _, .flags = RECORD_COLUMN, .doc = "Log index up to which it holds everything.") \
+    F (UINT, term, _, .flags = RECORD_COLUMN, .doc = "The term of that entry.") \
+    F (UINT, size, _, .flags = RECORD_COLUMN, .unit = "bytes", .doc = "How large it is.") \
+    F (KEY, hash, _, .doc = "BLAKE2b-256 of all but its last 32 bytes, which are the same.")
+RECORD_DECLARE (backup, BACKUP)
+#define BACKUP_QUERY(F) F (UINT, offset, _, .unit = "bytes", .doc = "Where to begin.")
+RECORD_DECLARE (backup_query, BACKUP_QUERY)
+
 /* clang-format on */
