@@ -20,6 +20,8 @@ const command_t *const commands[] = {
     &command_worker,       &command_key,          &command_root,
     &command_token,        &command_status,      &command_job_submit,   &command_job_list,       &command_job_show,
     &command_job_watch,   &command_job_logs,     &command_job_metrics,    &command_job_stop,
+    &command_master_list, &command_master_add, &command_master_promote, &command_master_remove,
+    &command_master_transfer,
     &command_worker_list, &command_worker_drain, &command_worker_undrain,
     &command_worker_remove, &command_kv_put, &command_kv_get, &command_kv_delete, &command_kv_list,
     &command_backup, &command_restore, &command_simulate, &command_check_history, &command_version,

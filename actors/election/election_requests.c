@@ -523,6 +523,10 @@ void election_transfer (election_t *self, context_t *ctx, const message_t *messa
     }
     uint64_t to =
         record_key_is_zero (&transfer->to) ? s_furthest (self) : election_id (&transfer->to);
+    if (to == self->id) {
+        context_reply (ctx, message, &done_record, &(done_t){.value = self->status.hard.term});
+        return;
+    }
     raft_result_t result = to ? raft_transfer_leader (self->raft, to) : RAFT_INVALID;
     if (result == RAFT_OK)
         self->transfer = message_retain ((message_t *)message);

@@ -161,6 +161,16 @@ static bool read_once (call_t *call, once_t *once)
     return true;
 }
 
+void call_change (call_t *call, const record_t *kind, const void *body, call_next_t *next)
+{
+    gateway_pending_t *pending = gateway_keep (call, next);
+    address_t to = address_local ("election", 0);
+    if (!pending)
+        return;
+    pending->wait = GATEWAY_PROPOSED;
+    pending->correlation = context_request (call->ctx, &to, kind, body, GATEWAY_PROPOSE_MS);
+}
+
 void call_propose (call_t *call, const record_t *kind, const void *command, call_next_t *next)
 {
     buffer_t bytes = {.limit = COMMAND_MAX};
@@ -172,17 +182,11 @@ void call_propose (call_t *call, const record_t *kind, const void *command, call
         call_problem (call, 413, "exhausted",
                       "the command exceeds 1 MiB: make the document smaller");
     } else {
-        gateway_pending_t *pending = gateway_keep (call, next);
         propose_t propose = {.command = {bytes.data, bytes.size},
                              .client = once.client,
                              .sequence = once.sequence,
                              .after = once.after};
-        address_t to = address_local ("election", 0);
-        if (pending) {
-            pending->wait = GATEWAY_PROPOSED;
-            pending->correlation =
-                context_request (call->ctx, &to, &propose_record, &propose, GATEWAY_PROPOSE_MS);
-        }
+        call_change (call, &propose_record, &propose, next);
     }
     buffer_free (&bytes);
 }

@@ -76,3 +76,6 @@ void call_ask (call_t *call, const address_t *to, const record_t *kind, const vo
     command fails, the call is answered and next is not called. With an Idempotency-Key it is
     applied at most once, however often and wherever the request is repeated. */
 void call_propose (call_t *call, const record_t *kind, const void *command, call_next_t *next);
+/*  The same for another request to "election" that is answered with a proposed; repeating it must
+    do no harm. */
+void call_change (call_t *call, const record_t *kind, const void *body, call_next_t *next);

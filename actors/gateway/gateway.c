@@ -53,24 +53,47 @@ static void copy_master (gateway_t *self, const master_t *from)
     to->master = (master_t){from->key, to->name, to->endpoint, to->api};
 }
 
-/*  The configured ones, and what the ledger says of them or beyond them. */
+/*  Keeps what is known of those that the list names; the others are gone. */
+static void take_masters (gateway_t *self, const master_t *masters, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < self->master_count; i++) {
+        bool named = false;
+        for (size_t j = 0; j < count && !named; j++)
+            named =
+                memcmp (&self->masters[i].master.key, &masters[j].key, sizeof (record_key_t)) == 0;
+        if (named && kept != i)
+            self->masters[kept] = self->masters[i];
+        kept += named;
+    }
+    self->master_count = kept;
+    for (size_t i = 0; i < count; i++)
+        copy_master (self, &masters[i]);
+    for (size_t i = 0; i < self->master_count; i++) { /* they may have moved */
+        gateway_master_t *master = &self->masters[i];
+        master->master =
+            (master_t){master->master.key, master->name, master->endpoint, master->api};
+    }
+}
+
+/*  The ledger's, or as long as it knows none, the configured ones. */
 static void read_masters (gateway_t *self)
 {
-    for (size_t i = 0; i < self->args->master_count; i++)
-        copy_master (self, &self->args->masters[i]);
-    tables_txn_t *txn = tables_begin (self->args->tables, false, NULL);
-    if (!txn)
-        return;
     arena_t arena;
     arena_init (&arena, 1 << 20, NULL, 0);
-    void *items;
-    size_t count;
-    if (ledger_list (txn, LEDGER_MASTERS, NULL, NULL, GATEWAY_MASTERS_MAX, &arena, &items, &count,
-                     NULL) == 0)
-        for (size_t i = 0; i < count; i++)
-            copy_master (self, &((master_t *)items)[i]);
+    void *items = NULL;
+    size_t count = 0;
+    tables_txn_t *txn = tables_begin (self->args->tables, false, NULL);
+    if (txn &&
+        ledger_list (txn, LEDGER_MASTERS, NULL, NULL, GATEWAY_MASTERS_MAX, &arena, &items, &count,
+                     NULL) == 0 &&
+        count)
+        take_masters (self, items, count);
+    else
+        take_masters (self, self->args->masters, self->args->master_count);
     arena_reset (&arena);
-    tables_abort (&txn);
+    if (txn)
+        tables_abort (&txn);
 }
 
 static void probe_masters (gateway_t *self, context_t *ctx)

@@ -5,7 +5,7 @@
 #include "actors/gateway/gateway.h"
 
 enum {
-    GATEWAY_MASTERS_MAX = 16,
+    GATEWAY_MASTERS_MAX = 32,
     GATEWAY_PENDING_MAX = 1024, /* requests that wait for another actor */
     GATEWAY_TICK_MS = 1000,
     GATEWAY_HEARD_MS = 2500, /* a master that was heard of within this time is reachable */

@@ -32,6 +32,12 @@ void handle_token_add (call_t *call);
 void handle_backup_create (call_t *call);
 void handle_backup_read (call_t *call);
 
+void handle_master_list (call_t *call);
+void handle_master_add (call_t *call);
+void handle_master_promote (call_t *call);
+void handle_master_remove (call_t *call);
+void handle_master_transfer (call_t *call);
+
 void handle_kv_list (call_t *call);
 void handle_kv_get (call_t *call);
 void handle_kv_put (call_t *call);

@@ -55,6 +55,21 @@ RECORD_DEFINE (worker_status, 0, 0, "A worker and how it is.", WORKER_STATUS)
 #define RECORD_SELF worker_list_t
 RECORD_DEFINE (worker_list, 0, 0, "All workers.", WORKER_LIST)
 #undef RECORD_SELF
+#define RECORD_SELF master_info_t
+RECORD_DEFINE (master_info, 0, 0, "A master, as the leader sees it.", MASTER_INFO)
+#undef RECORD_SELF
+#define RECORD_SELF master_info_list_t
+RECORD_DEFINE (master_info_list, 0, 0, "The masters.", MASTER_INFO_LIST)
+#undef RECORD_SELF
+#define RECORD_SELF master_request_t
+RECORD_DEFINE (master_request, 0, 0, "A new master.", MASTER_REQUEST)
+#undef RECORD_SELF
+#define RECORD_SELF transfer_request_t
+RECORD_DEFINE (transfer_request, 0, 0, "Who shall lead.", TRANSFER_REQUEST)
+#undef RECORD_SELF
+#define RECORD_SELF transfer_result_t
+RECORD_DEFINE (transfer_result, 0, 0, "Who leads.", TRANSFER_RESULT)
+#undef RECORD_SELF
 #define RECORD_SELF drain_request_t
 RECORD_DEFINE (drain_request, 0, 0, "Take a worker out of service.", DRAIN_REQUEST)
 #undef RECORD_SELF

@@ -150,6 +150,41 @@ RECORD_DECLARE (worker_status, WORKER_STATUS)
 #define WORKER_LIST(F) F (RECORDS, workers, worker_status, .max = 65536, .doc = "By name.")
 RECORD_DECLARE (worker_list, WORKER_LIST)
 
+/*  ---- masters ----------------------------------------------------------------- */
+
+#define MASTER_INFO(F) \
+    F (STRING, name, _, .flags = RECORD_COLUMN, .max = 63, .doc = "Name.") \
+    F (ENUM, role, suffrage, .flags = RECORD_COLUMN, .doc = "voter or learner.") \
+    F (ENUM, state, master_role, .flags = RECORD_COLUMN, .doc = "leader, follower; unknown: the leader doesn't hear of it, or there is none.") \
+    F (UINT, match, _, .flags = RECORD_COLUMN, .doc = "Its disk has the log up to here, as the leader knows.") \
+    F (UINT, lag, _, .flags = RECORD_COLUMN, .doc = "Entries that it lacks.") \
+    F (INT, heard_ms_ago, _, .unit = "ms", .flags = RECORD_COLUMN, .doc = "Since its last answer to the leader; -1: none.") \
+    F (BOOL, leaving, _, .doc = "It votes until the change that is under way is done.") \
+    F (STRING, endpoint, _, .flags = RECORD_COLUMN, .max = 200, .doc = "tcp://ADDRESS:PORT of its link.") \
+    F (STRING, api, _, .flags = RECORD_COLUMN, .max = 200, .doc = "https://ADDRESS:PORT of its API.") \
+    F (KEY, key, _, .doc = "Its public key.") \
+    F (UINT, incarnation, _, .doc = "Of its Raft log; 0: not heard of yet.")
+RECORD_DECLARE (master_info, MASTER_INFO)
+#define MASTER_INFO_LIST(F) \
+    F (STRING, leader, _, .max = 63, .doc = "Who leads; empty: nobody is known.") \
+    F (UINT, index, _, .doc = "Log index of the last change.") \
+    F (BOOL, joint, _, .doc = "A change is under way: decisions need a majority of the old voters and one of the new.") \
+    F (RECORDS, masters, master_info, .max = 96, .doc = "By name.")
+RECORD_DECLARE (master_info_list, MASTER_INFO_LIST)
+
+#define MASTER_REQUEST(F) \
+    F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "Unique in the cluster.") \
+    F (KEY, key, _, .flags = RECORD_REQUIRED, .doc = "Its public key: nexus key show DIR/node.key on its machine.") \
+    F (STRING, endpoint, _, .flags = RECORD_REQUIRED, .min = 1, .max = 200, .doc = "tcp://HOST:PORT of its link.") \
+    F (STRING, api, _, .max = 200, .doc = "https://HOST:PORT of its API.")
+RECORD_DECLARE (master_request, MASTER_REQUEST)
+
+#define TRANSFER_REQUEST(F) F (STRING, to, _, .max = 63, .doc = "Who shall lead; empty: the voter that lacks least.")
+RECORD_DECLARE (transfer_request, TRANSFER_REQUEST)
+#define TRANSFER_RESULT(F) \
+    F (UINT, term, _, .doc = "The new term.")
+RECORD_DECLARE (transfer_result, TRANSFER_RESULT)
+
 #define DRAIN_REQUEST(F) F (STRING, reason, _, .max = 200, .doc = "Why, for people.")
 RECORD_DECLARE (drain_request, DRAIN_REQUEST)
 
