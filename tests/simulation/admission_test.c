@@ -308,6 +308,9 @@ static void history (uint64_t seed)
             break;
         case 6:
             if (wipes && simulator_is_up (self->sim, node)) {
+                /* Worst, if somebody who knows what it promised is away then. */
+                if (below (self, 2))
+                    cut_one (self);
                 lose_disk (self, node);
                 wipes--;
             }
