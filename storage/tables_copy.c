@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TRAILER = 56, HASHED = 24, VERSION = 1, BLOCK = 1 << 20 };
+enum { TRAILER = 56, HASHED = 24, VERSION = 1, BLOCK = 1 << 20, WINDOW = 4 << 20 };
 
 static const char magic[8] = {'n', 'e', 'x', 'u', 's', 'c', 'p', 'y'};
 
@@ -33,6 +34,22 @@ int tables_copy_sync_dir (const char *file, nexus_error_t *error)
     int rc = fsync (fd) == 0 ? 0 : file_error (dir, "flush it", errno, error);
     close (fd);
     return rc;
+}
+
+/*  A whole copy in the kernel's hands would be flushed at once, with whatever else is waiting for
+    the disk behind it: the Raft log. So what was written some time ago is made to be on
+    disk before more comes. */
+void tables_copy_flush_behind (int fd, uint64_t end, size_t size)
+{
+    uint64_t before = end - size;
+    if (end / WINDOW == before / WINDOW)
+        return;
+    off_t at = (off_t)(end / WINDOW * WINDOW);
+    sync_file_range (fd, at - WINDOW, WINDOW, SYNC_FILE_RANGE_WRITE);
+    if (at >= 2 * WINDOW)
+        sync_file_range (fd, at - 2 * WINDOW, WINDOW,
+                         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                             SYNC_FILE_RANGE_WAIT_AFTER);
 }
 
 /*  ---- hashing -------------------------------------------------------------------- */
@@ -67,6 +84,8 @@ static int hash_file (int fd, int to, const char *file, uint64_t size, const uin
         else {
             crypto_generichash_update (&state, block, (size_t)got);
             at += (uint64_t)got;
+            if (to >= 0)
+                tables_copy_flush_behind (to, at, (size_t)got);
         }
     }
     crypto_generichash_update (&state, trailer, HASHED);
@@ -77,22 +96,106 @@ static int hash_file (int fd, int to, const char *file, uint64_t size, const uin
 
 /*  ---- writing --------------------------------------------------------------------- */
 
-static int write_trailer (int fd, const char *file, nexus_error_t *error)
+/*  LMDB writes into one end of a pipe, in a thread of its own, and we take it from the other: so
+    that the disk gets it a piece at a time. */
+typedef struct {
+    tables_t *tables;
+    const char *file;
+    int to;
+    int rc;
+    nexus_error_t error;
+} source_t;
+
+static void *write_source (void *arg)
 {
-    struct stat status;
+    source_t *self = arg;
+    self->rc = self->tables->ops->copy (self->tables, self->to, self->file, &self->error);
+    close (self->to);
+    return NULL;
+}
+
+typedef struct {
+    int fd;
+    const char *file;
+    uint64_t size;
+    crypto_generichash_state state;
+    nexus_error_t *error;
+} target_t;
+
+static int put (target_t *self, const uint8_t *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t put = pwrite (self->fd, bytes + done, size - done, (off_t)(self->size + done));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return file_error (self->file, "write the copy", put ? errno : ENOSPC, self->error);
+        done += (size_t)put;
+    }
+    self->size += size;
+    tables_copy_flush_behind (self->fd, self->size, size);
+    return 0;
+}
+
+/*  To the end of what comes, also after a failure: else the other side would wait for ever. */
+static int take_all (target_t *self, int from, uint8_t *block)
+{
+    int rc = 0;
+    for (;;) {
+        ssize_t got = read (from, block, BLOCK);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got ? file_error (self->file, "write the copy", errno, self->error) : rc;
+        crypto_generichash_update (&self->state, block, (size_t)got);
+        if (rc == 0)
+            rc = put (self, block, (size_t)got);
+    }
+}
+
+static int write_data (tables_t *tables, target_t *target)
+{
+    source_t source = {.tables = tables, .file = target->file};
+    int ends[2];
+    pthread_t thread;
+    uint8_t *block = malloc (BLOCK);
+    if (!block)
+        return nexus_error_set (target->error, NEXUS_EXHAUSTED, "out of memory");
+    if (pipe2 (ends, O_CLOEXEC) != 0) {
+        free (block);
+        return file_error (target->file, "open a pipe to write it", errno, target->error);
+    }
+    source.to = ends[1];
+    int rc = pthread_create (&thread, NULL, write_source, &source);
+    if (rc) {
+        close (ends[1]);
+        rc = file_error (target->file, "start a thread to write it", rc, target->error);
+    } else {
+        rc = take_all (target, ends[0], block);
+        pthread_join (thread, NULL);
+        if (rc == 0 && source.rc != 0) {
+            if (target->error)
+                *target->error = source.error;
+            rc = -1;
+        }
+    }
+    close (ends[0]);
+    free (block);
+    return rc;
+}
+
+static int write_trailer (target_t *self)
+{
     uint8_t trailer[TRAILER];
-    if (fstat (fd, &status) != 0)
-        return file_error (file, "look at it", errno, error);
     memcpy (trailer, magic, sizeof magic);
     put_u64 (trailer + 8, VERSION);
-    put_u64 (trailer + 16, (uint64_t)status.st_size + TRAILER);
-    if (hash_file (fd, -1, file, (uint64_t)status.st_size, trailer, trailer + HASHED, error) != 0)
+    put_u64 (trailer + 16, self->size + TRAILER);
+    crypto_generichash_update (&self->state, trailer, HASHED);
+    crypto_generichash_final (&self->state, trailer + HASHED, 32);
+    if (put (self, trailer, TRAILER) != 0)
         return -1;
-    errno = 0;
-    if (pwrite (fd, trailer, TRAILER, status.st_size) != TRAILER)
-        return file_error (file, "write it", errno ? errno : ENOSPC, error);
-    if (fsync (fd) != 0)
-        return file_error (file, "flush it", errno, error);
+    if (fsync (self->fd) != 0)
+        return file_error (self->file, "flush it", errno, self->error);
     return 0;
 }
 
@@ -102,13 +205,15 @@ int tables_copy (tables_t *self, const char *file, nexus_error_t *error)
     assert (self->ops->copy);
     if (snprintf (part, sizeof part, "%s.part", file) >= (int)sizeof part)
         return file_error (file, "write it", ENAMETOOLONG, error);
-    int fd = open (part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
+    target_t target = {.file = part, .error = error};
+    target.fd = open (part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (target.fd < 0)
         return file_error (part, "write it", errno, error);
-    int rc = self->ops->copy (self, fd, part, error);
+    crypto_generichash_init (&target.state, NULL, 0, 32);
+    int rc = write_data (self, &target);
     if (rc == 0)
-        rc = write_trailer (fd, part, error);
-    close (fd);
+        rc = write_trailer (&target);
+    close (target.fd);
     if (rc == 0 && rename (part, file) != 0)
         rc = file_error (file, "put it in place", errno, error);
     if (rc != 0) {

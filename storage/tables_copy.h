@@ -16,5 +16,8 @@
 /*  Checks a copy, and writes the LMDB file that is in it to `to`, which must not be there. */
 int tables_copy_extract (const char *file, const char *to, nexus_error_t *error);
 
+/*  size bytes were written to fd, up to end. */
+void tables_copy_flush_behind (int fd, uint64_t end, size_t size);
+
 /*  Flushes the directory that file is in. */
 int tables_copy_sync_dir (const char *file, nexus_error_t *error);

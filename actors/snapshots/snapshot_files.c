@@ -16,7 +16,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { KEPT = 4, SPACE_MIN = 16 << 20 };
+enum { KEPT = 4, SPACE_MIN = 16 << 20, FLUSH = 4 << 20 };
 
 /*  A copy that can be read: the durable one, or one before it whose file has no name any more. */
 typedef struct {
@@ -248,6 +248,12 @@ static int part_write (void *store, uint64_t offset, const void *data, size_t si
     errno = 0;
     ssize_t written = pwrite (fd, data, size, (off_t)offset);
     int code = errno ? errno : ENOSPC;
+    /* A piece at a time: all at once would keep the Raft log from the disk. */
+    if (written == (ssize_t)size && (offset + size) / FLUSH != offset / FLUSH &&
+        fdatasync (fd) != 0) {
+        code = errno;
+        written = -1;
+    }
     close (fd);
     if (written != (ssize_t)size) {
         /* What is there of it isn't counted, here or after a restart. */
