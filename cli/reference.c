@@ -245,7 +245,7 @@ static void put_api (page_t *self)
         "What is read is up to date, whichever master answers; GETs take `?stale=true`: what this "
         "master has, at once. Writes take an `Idempotency-Key`: repeated, also on another master, "
         "they are done once; and `X-Nexus-After`, the `X-Nexus-Index` of an earlier answer, so "
-        "that a repetition that comes too late to tell is refused (409).\n\n"
+        "that one whose result was forgotten is not done again (504).\n\n"
         "| Operation | Role | Meaning |\n| --- | --- | --- |\n");
     for (size_t i = 0; i < routes_count; i++)
         put_route (self, &routes[i]);

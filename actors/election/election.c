@@ -212,6 +212,8 @@ static void s_on_consensus (election_t *self, context_t *ctx, const message_t *m
     election_decode (message->body, from, self->id, &decoded);
     if (decoded.type == RAFT_MSG_HEARTBEAT_RESP && decoded.term == self->status.soft.term)
         timeouts_answered (&self->timeouts, from, decoded.context, context_now (ctx));
+    if (decoded.type == RAFT_MSG_APP && decoded.commit > self->commit_known)
+        self->commit_known = decoded.commit;
     raft_step (self->raft, &decoded);
     raft_entries_free (decoded.entries, decoded.entries_count);
 }

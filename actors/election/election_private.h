@@ -112,6 +112,7 @@ typedef struct {
     int64_t relays_retry_ms;
     uint64_t client; /* drawn at this start */
     uint64_t sequence;
+    uint64_t commit_known; /* committed somewhere, though perhaps not yet here */
     election_read_t *reads;
     size_t reads_count;
     size_t reads_room;

@@ -92,7 +92,12 @@ static election_asker_t s_asker (election_t *self, const propose_t *propose)
 {
     if (propose->client)
         return (election_asker_t){propose->client, propose->sequence, propose->after};
-    return (election_asker_t){self->client, ++self->sequence, self->status.applied};
+    /* What is committed elsewhere is as good as applied: this one comes after it. A master that is
+       far behind would otherwise be taken for one that asks again, too late. */
+    uint64_t after = self->status.applied;
+    if (after < self->commit_known)
+        after = self->commit_known;
+    return (election_asker_t){self->client, ++self->sequence, after};
 }
 
 bool election_pass_on (election_t *self, context_t *ctx, message_t *request)

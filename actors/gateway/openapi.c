@@ -42,7 +42,7 @@ static json_t *parameters_of (const route_t *route)
             list, json_pack ("{s:s,s:s,s:s,s:{s:s}}", "name", "X-Nexus-After", "in", "header",
                              "description",
                              "X-Nexus-Index of an answer that came before this request was first "
-                             "sent: with a key that was forgotten since, 409.",
+                             "sent: with a key that was forgotten since, 504.",
                              "schema", "type", "string"));
     if (strstr (route->path, "{key...}") && strcmp (route->method, "GET") != 0)
         json_array_append_new (list, json_pack ("{s:s,s:s,s:s,s:{s:s}}", "name", "If-Match", "in",

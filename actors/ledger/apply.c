@@ -85,7 +85,7 @@ static int apply_once (ledger_writer_t *self, uint64_t index, const once_t *once
         self->repeated++;
         return code ? nexus_error_set (error, (nexus_code_t)code, "%s", value) : 0;
     case REQUEST_TOO_OLD:
-        return nexus_error_set (error, NEXUS_CONFLICT,
+        return nexus_error_set (error, NEXUS_DEADLINE,
                                 "this request is too old: nobody can tell any more whether it was "
                                 "done; look, then make a new one");
     case REQUEST_FAILED:

@@ -116,7 +116,7 @@ RECORD_DECLARE (kv_got, KV_GOT)
     F (BYTES, command, _, .min = 2, .max = 1048512, .doc = "See command.h.") \
     F (UINT, client, _, .since = 1, .doc = "Who asks, a number drawn at random; 0: repeating it may apply it again.") \
     F (UINT, sequence, _, .since = 1, .doc = "Which of its requests: never used for another one.") \
-    F (UINT, after, _, .since = 1, .doc = "An applied index that the sender knew when it first sent this request: too old a one is refused as a conflict, since nobody can tell any more whether it was done.")
+    F (UINT, after, _, .since = 1, .doc = "An applied index that the sender knew when it first sent this request: of too old a one nobody can tell any more whether it was done (NEXUS_DEADLINE), and it is not done again.")
 RECORD_DECLARE (propose, PROPOSE)
 
 #define PROPOSED(F) \

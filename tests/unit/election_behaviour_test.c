@@ -338,6 +338,15 @@ static void test_passed_on_until_answered (void **state)
     ask_propose (&self, ROLE_LOCAL, propose);
     again = passed_on (&self, 2, &request);
     assert_true (again->client == before->client && again->sequence != before->sequence);
+    /*  Far behind, it knows from the leader how far the others are. */
+    address_t leader = address_remote (&self.masters[2], "election", 0);
+    consensus_t ahead = {
+        .type = RAFT_MSG_APP, .term = 2, .index = 9, .log_term = 1, .commit = 4000};
+    harness_set_role (self.harness, ROLE_MASTER);
+    harness_deliver (self.harness, &leader, &consensus_record, &ahead);
+    harness_set_role (self.harness, ROLE_LOCAL);
+    ask_propose (&self, ROLE_LOCAL, propose);
+    assert_int_equal (passed_on (&self, 2, &request)->after, 4000);
     message_release (&first);
     message_release (&request);
     teardown (&self);

@@ -130,11 +130,11 @@ static void test_horizon (void **state)
         assert_int_equal (put_once (1, 5 * REQUESTS_ROW + 1, 0, "v"), NEXUS_OK);
         assert_int_equal (strtoull (world.value, NULL, 10), horizon + 1);
         /*  Forgotten: nobody can tell. */
-        assert_int_equal (put_once (1, 5 * REQUESTS_ROW, horizon - 2, "v"), NEXUS_CONFLICT);
+        assert_int_equal (put_once (1, 5 * REQUESTS_ROW, horizon - 2, "v"), NEXUS_DEADLINE);
         assert_non_null (strstr (world.error.text, "too old"));
-        assert_int_equal (put_once (1, 1, 0, "v"), NEXUS_CONFLICT);
+        assert_int_equal (put_once (1, 1, 0, "v"), NEXUS_DEADLINE);
         /*  Never seen, but too old to be sure of it. */
-        assert_int_equal (put_once (9, 1, horizon - 1, "v"), NEXUS_CONFLICT);
+        assert_int_equal (put_once (9, 1, horizon - 1, "v"), NEXUS_DEADLINE);
         assert_int_equal (version (), before);
         /*  What callers of the API asked for is not pushed out by all this. */
         assert_int_equal (put_once (CALLER | 1, 1, 0, "caller"), NEXUS_OK);
