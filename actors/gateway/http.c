@@ -52,6 +52,11 @@ typedef enum {
     REQUEST_ANSWERED
 } request_state_t;
 
+/*  What the gateway is told of a request's headers. */
+static const char *const kept_headers[] = {"content-type", "accept", "idempotency-key",
+                                           "x-nexus-after", "if-match"};
+enum { KEPT_HEADERS = sizeof (kept_headers) / sizeof (kept_headers[0]) };
+
 typedef struct request {
     struct request *next, *prev;
     http_t *http;
@@ -61,7 +66,7 @@ typedef struct request {
     char *target;
     const char *path; /* in arena, like all that follows */
     record_map_t query;
-    record_pair_t headers[4];
+    record_pair_t headers[KEPT_HEADERS];
     size_t header_count;
     api_role_t role;
     char user[64];
@@ -225,11 +230,8 @@ static enum MHD_Result look_at_headers (request_t *request, const char *method, 
                            : "a token is needed: send \"Authorization: Bearer TOKEN\"");
     if (strtoull (header (request, "Content-Length"), NULL, 10) > BODY_BYTES_MAX)
         return refuse (request, method, 413, "exhausted", "the body exceeds 1 MiB");
-    keep_header (request, "content-type");
-    keep_header (request, "accept");
-    keep_header (request, "idempotency-key");
-    keep_header (request, "x-nexus-after");
-    keep_header (request, "if-match");
+    for (size_t i = 0; i < KEPT_HEADERS; i++)
+        keep_header (request, kept_headers[i]);
     request->state = REQUEST_BODY;
     return MHD_YES;
 }

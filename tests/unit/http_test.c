@@ -33,11 +33,11 @@ static void stand_in_answer (context_t *ctx, const message_t *message)
             type = request->headers.items[i].value;
     char text[2000];
     size_t big = strcmp (request->path, "/big") == 0 ? 5u << 20 : 0;
-    int size = snprintf (text, sizeof (text), "%s %s q=%zu%s%s type=%s body=%zu user=%s role=%d",
-                         request->method, request->path, request->query.count,
-                         request->query.count ? " " : "",
-                         request->query.count ? request->query.items[0].value : "", type,
-                         request->body.size, request->user, request->role);
+    int size = snprintf (
+        text, sizeof (text), "%s %s q=%zu%s%s type=%s headers=%zu body=%zu user=%s role=%d",
+        request->method, request->path, request->query.count, request->query.count ? " " : "",
+        request->query.count ? request->query.items[0].value : "", type, request->headers.count,
+        request->body.size, request->user, request->role);
     record_pair_t header = {"X-Test", "yes"};
     http_response_t response = {.status = 200,
                                 .content_type = "text/plain",
@@ -210,7 +210,14 @@ static answer_t fetch (const world_t *world, const char *token, const char *path
     curl_easy_setopt (curl, CURLOPT_HEADERFUNCTION, take_header);
     curl_easy_setopt (curl, CURLOPT_HEADERDATA, &answer);
     if (body) {
-        headers = curl_slist_append (headers, "Content-Type: application/yaml");
+        static const char *const all[] = {"Content-Type: application/yaml",
+                                          "Accept: */*",
+                                          "Idempotency-Key: k1",
+                                          "X-Nexus-After: 7",
+                                          "If-Match: 5",
+                                          "X-Other: not passed on"};
+        for (size_t i = 0; i < sizeof (all) / sizeof (all[0]); i++)
+            headers = curl_slist_append (headers, all[i]);
         curl_easy_setopt (curl, CURLOPT_POSTFIELDSIZE, (long)body_size);
         curl_easy_setopt (curl, CURLOPT_POSTFIELDS, body);
     }
@@ -228,12 +235,12 @@ static void test_round_trip (void **state)
     answer_t answer = fetch (world, admin, "/a%20b?x=1%262", NULL, 0);
     assert_int_equal (answer.code, CURLE_OK); /* with the certificate verified, by address */
     assert_int_equal (answer.status, 200);
-    assert_string_equal (answer.text, "GET /a b q=1 1&2 type= body=0 user=alice role=2");
+    assert_string_equal (answer.text, "GET /a b q=1 1&2 type= headers=1 body=0 user=alice role=2");
     assert_non_null (strstr (answer.headers, "X-Test: yes"));
     assert_non_null (strstr (answer.headers, "nosniff"));
     answer = fetch (world, viewer, "/jobs", "name: x\n", 8);
     assert_string_equal (answer.text,
-                         "POST /jobs q=0 type=application/yaml body=8 user=bob role=1");
+                         "POST /jobs q=0 type=application/yaml headers=5 body=8 user=bob role=1");
     answer = fetch (world, viewer, "/big", NULL, 0);
     assert_int_equal (answer.status, 200);
     assert_int_equal (answer.size, 5 << 20);
@@ -414,7 +421,7 @@ static void test_honest_bytes (void **state)
                             "HEAD /three HTTP/1.1\r\nHost: h\r\n" AUTH "Connection: close\r\n\r\n",
                             text, sizeof (text), &closed);
     assert_int_equal (responses, 3);
-    assert_non_null (strstr (text, "POST /one q=0 type= body=3"));
+    assert_non_null (strstr (text, "POST /one q=0 type= headers=0 body=3"));
     assert_non_null (strstr (text, "GET /two"));
     assert_null (strstr (text, "HEAD /three"));
     assert_true (closed);
