@@ -94,6 +94,16 @@ static void deliver (actor_t *actor, message_t *message)
 
 static void make_stale (const actor_t *actor);
 
+static void take_inbox (host_t *self)
+{
+    mailbox_t *taken = inbox_take (self->inbox);
+    while (taken) {
+        mailbox_t *next = mailbox_next (taken);
+        enqueue (self, taken);
+        taken = next;
+    }
+}
+
 /*  Takes over the caller's reference on the mailbox. */
 static void run_turn (host_t *self, mailbox_t *mailbox)
 {
@@ -125,21 +135,18 @@ static void run_turn (host_t *self, mailbox_t *mailbox)
     sender_wake (&self->sender);
     bool idle = mailbox_idle (mailbox);
     actor_report_depth (actor, (double)mailbox_depth (mailbox));
-    if (idle)
+    if (idle) {
         mailbox_release (&mailbox);
-    else
-        enqueue (self, mailbox);
+        return;
+    }
+    take_inbox (self); /* those whom this turn's messages are for come before its next one */
+    enqueue (self, mailbox);
 }
 
 /*  One turn for each actor that has something now. */
 static void run_ready (host_t *self)
 {
-    mailbox_t *taken = inbox_take (self->inbox);
-    while (taken) {
-        mailbox_t *next = mailbox_next (taken);
-        enqueue (self, taken);
-        taken = next;
-    }
+    take_inbox (self);
     mailbox_t *mailbox = self->ready_first;
     self->ready_first = self->ready_last = NULL;
     while (mailbox) {
@@ -241,8 +248,12 @@ void host_watch (actor_t *actor, void *socket, int fd, short events, poll_fn *re
         watch = add_watch (self);
         actor->polls++;
     }
-    *watch = (watch_t){.socket = socket, .fd = fd, .events = events, .ready = ready,
-                       .actor = actor, .stale = socket != NULL};
+    *watch = (watch_t){.socket = socket,
+                       .fd = fd,
+                       .events = events,
+                       .ready = ready,
+                       .actor = actor,
+                       .stale = socket != NULL};
 }
 
 void host_unwatch (actor_t *actor)

@@ -140,6 +140,7 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
     config.election_timeout_max_ms = s_election_ms_max (self);
     config.heartbeat_ms = timeouts_heartbeat_ms (self->args->election_ms);
     config.commit_delay_ms = COMMIT_DELAY_MS;
+    config.apply_delay_ms = COMMIT_DELAY_MS;
     config.lease_max_ms = LEASE_MS_MAX;
     config.seed = context_random (ctx);
     if (self->args->message_bytes_max)
@@ -174,6 +175,7 @@ static void s_stop (void *state, context_t *ctx)
     election_t *self = state;
     election_members_end (self, ctx);
     election_requests_end (self, ctx);
+    raft_ready_clear (&self->begun);
     raft_destroy (&self->raft);
 }
 
@@ -421,7 +423,7 @@ static void s_apply (election_t *self, context_t *ctx, const raft_ready_t *ready
     free (entries);
 }
 
-static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *ready)
+static void s_send_all (election_t *self, context_t *ctx, const raft_ready_t *ready)
 {
     for (size_t i = 0; i < ready->append_count; i++)
         election_admission_entry (self, &ready->append[i]);
@@ -437,6 +439,10 @@ static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *r
         if (message->type == RAFT_MSG_HEARTBEAT)
             timeouts_sent (&self->timeouts, message->to, message->context, context_now (ctx));
     }
+}
+
+static void s_finish (election_t *self, context_t *ctx, raft_ready_t *ready)
+{
     if (ready->sequence)
         s_write (self, ctx, ready);
     if (ready->committed_count)
@@ -445,6 +451,19 @@ static void s_carry_out (election_t *self, context_t *ctx, const raft_ready_t *r
         election_reads_answered (self, ctx, ready->reads, ready->reads_count);
     if (ready->offer.index)
         election_offer (self, ctx, &ready->offer);
+    raft_ready_clear (ready);
+}
+
+/*  A leader's entries shall be on their way before its own disk begins with them (thesis 10.2.1):
+    the link, which shares our thread, has its turn first, then this message brings ours. */
+static void s_carry_out (election_t *self, context_t *ctx, raft_ready_t *ready)
+{
+    s_send_all (self, ctx, ready);
+    if (ready->soft.role == RAFT_LEADER && ready->sequence && ready->messages.count) {
+        self->begun = *ready;
+        context_send (ctx, context_self (ctx), &done_record, &(done_t){0});
+    } else
+        s_finish (self, ctx, ready);
 }
 
 static void s_tell (election_t *self, context_t *ctx)
@@ -537,14 +556,15 @@ static void s_settle (void *state, context_t *ctx)
     if (!self->raft || self->failed)
         return;
     raft_ready_t ready;
+    if (self->begun.sequence)
+        s_finish (self, ctx, &self->begun);
     raft_tick (self->raft, election_now_ms (ctx));
     raft_status (self->raft, &self->status);
     election_members_check (self, ctx);
     election_requests_check (self, ctx);
-    while (raft_ready (self->raft, &ready)) {
+    raft_hurry (self->raft, self->reads_count > 0);
+    while (!self->begun.sequence && raft_ready (self->raft, &ready))
         s_carry_out (self, ctx, &ready);
-        raft_ready_clear (&ready);
-    }
     s_adapt (self, ctx);
     raft_status (self->raft, &self->status);
     election_requests_check (self, ctx);

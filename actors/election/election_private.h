@@ -95,6 +95,7 @@ typedef struct {
     uint64_t copy_index, copy_term; /* of this master's durable copy of the ledger; 0: none */
     uint64_t damaged; /* as it was told */
     bool failed;
+    raft_ready_t begun; /* its messages are sent, the rest comes with the next turn; or empty */
     timeouts_t timeouts;
     uint64_t flush_last_us, flush_p99_us;
     int64_t measure_ms;

@@ -214,10 +214,33 @@ void raft_tick (raft_t *self, int64_t now_ms)
         s_tick_waiting (self);
 }
 
+/*  Entries that are committed and can be applied, and haven't been handed out yet. */
+static uint64_t s_applicable (const raft_t *self)
+{
+    const raft_journal_t *journal = &self->journal;
+    uint64_t last = journal->committed < journal->durable ? journal->committed : journal->durable;
+    return journal->applying < last ? last - journal->applying : 0;
+}
+
+/*  Nobody waits for a follower's state machine: it takes more at a time. */
+static bool s_apply_waits (const raft_t *self)
+{
+    return self->role != RAFT_LEADER && !self->hurry && self->now_ms < self->apply_deadline_ms &&
+           s_applicable (self) < RAFT_BATCH_MAX;
+}
+
+void raft_hurry (raft_t *self, bool hurry)
+{
+    self->hurry = hurry;
+}
+
 int64_t raft_deadline_ms (const raft_t *self)
 {
     if (self->role != RAFT_LEADER)
-        return self->election_deadline_ms;
+        return s_applicable (self) && s_apply_waits (self) &&
+                       self->apply_deadline_ms < self->election_deadline_ms
+                   ? self->apply_deadline_ms
+                   : self->election_deadline_ms;
     int64_t deadline = self->heartbeat_deadline_ms;
     if (self->quorum_deadline_ms < deadline)
         deadline = self->quorum_deadline_ms;
@@ -328,8 +351,10 @@ static void s_ready_committed (raft_t *self, raft_ready_t *ready)
     uint64_t last = journal->committed < journal->durable ? journal->committed : journal->durable;
     if (PLANTED (APPLY_BEFORE_FLUSH))
         last = journal->committed;
-    if (journal->applying >= last || self->applying_bytes >= self->config.apply_bytes_max)
+    if (journal->applying >= last || self->applying_bytes >= self->config.apply_bytes_max ||
+        s_apply_waits (self))
         return;
+    self->apply_deadline_ms = self->now_ms + self->config.apply_delay_ms;
     size_t room = self->config.apply_bytes_max - self->applying_bytes;
     ready->committed_count = raft_journal_entries (journal, journal->applying + 1, last,
                                                    RAFT_BATCH_MAX, room, &ready->committed);

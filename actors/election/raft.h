@@ -64,6 +64,9 @@ typedef struct {
     /* For how long followers may not hear that something was committed, if no entry goes to them
        that would tell them; 0: they are told at once, with a message of its own. */
     int64_t commit_delay_ms;
+    /* A follower hands out what is committed at most that often, in larger batches, unless many
+       entries wait or raft_hurry says that somebody does; 0: at once. */
+    int64_t apply_delay_ms;
     uint64_t seed; /* of the randomised timeouts: differs between nodes and starts */
     bool pre_vote;
     bool check_quorum;     /* also what leases stand on */
@@ -126,6 +129,9 @@ raft_result_t raft_read_index (raft_t *self, uint64_t id);
 void raft_set_founding (raft_t *self, raft_blob_t *blob);
 /*  What that peer said in the campaign under way, if there is one, doesn't count. */
 void raft_distrust (raft_t *self, uint64_t id);
+/*  Whether somebody waits for what is committed to be applied: see apply_delay_ms. */
+void raft_hurry (raft_t *self, bool hurry);
+
 /*  Campaigns now, without waiting for the timeout; but for a leader's lease. */
 raft_result_t raft_campaign (raft_t *self);
 /*  On the leader: hands leadership to a voter, within an election timeout or not at all. */

@@ -56,6 +56,8 @@ struct raft {
     int64_t campaign_ms;           /* when the last campaign began */
     uint32_t attempts;             /* campaigns since a leader was last heard of */
     bool late_excused;             /* the deadline was put off once: see raft_tick */
+    int64_t apply_deadline_ms;     /* follower: before it, committed entries wait */
+    bool hurry;                    /* they don't: raft_hurry */
     int64_t commit_deadline_ms; /* leader: when followers hear of a commit; INT64_MAX: they know */
     int64_t contact_ms;         /* when a leader was last heard of; a start counts as such */
 

@@ -332,15 +332,19 @@ static bool is_applied (gateway_t *self, uint64_t index)
     return applied >= index;
 }
 
-/*  Not every command changes a table, and so not each is announced: look as well. */
+/*  Not every command changes a table that is followed, and so not each is announced: look as well. */
 static void await_applied (gateway_t *self, context_t *ctx, size_t at)
 {
     gateway_pending_t *pending = &self->pending[at];
     pending->timer = 0;
     if (is_applied (self, pending->index) || context_now (ctx) >= pending->until_ns)
         resume (self, ctx, at, NULL);
-    else
-        pending->timer = context_after (ctx, MS_TO_NS (GATEWAY_LOOK_MS), TIMER_APPLY);
+    else {
+        pending->look_ms = pending->look_ms ? 2 * pending->look_ms : 1;
+        if (pending->look_ms > GATEWAY_LOOK_MS)
+            pending->look_ms = GATEWAY_LOOK_MS;
+        pending->timer = context_after (ctx, MS_TO_NS (pending->look_ms), TIMER_APPLY);
+    }
 }
 
 /*  A proposal's answer: the call goes on when this master's ledger has it too, or
@@ -359,6 +363,7 @@ static void receive_proposed (gateway_t *self, context_t *ctx, size_t at, const 
     snprintf (pending->value, sizeof (pending->value), "%s",
               proposed->value ? proposed->value : "");
     pending->until_ns = context_now (ctx) + MS_TO_NS (GATEWAY_APPLY_MS);
+    pending->look_ms = 0;
     await_applied (self, ctx, at);
 }
 
@@ -483,6 +488,7 @@ static void gateway_settle (void *state, context_t *ctx)
 
 static void answer_probe (gateway_t *self, context_t *ctx, const message_t *message)
 {
+    is_applied (self, UINT64_MAX); /* as of now */
     gateway_state_t state = {.term = self->leadership.term,
                              .leading = self->leadership.leading,
                              .applied = self->applied};
@@ -523,7 +529,10 @@ static void measure_ledger (gateway_t *self, context_t *ctx)
 static void tick (gateway_t *self, context_t *ctx)
 {
     leadership_subscribe_t leadership = {.on = true};
-    ledger_subscribe_t ledger = {.on = true};
+    /*  Not each time that somebody writes to the key-value store: that is often. */
+    const uint64_t others = 1u << LEDGER_META | 1u << LEDGER_KV | 1u << LEDGER_REQUESTS;
+    const uint64_t all = (UINT64_C (1) << LEDGER_TABLES) - 1;
+    ledger_subscribe_t ledger = {.on = true, .tables = all & ~others};
     address_t to = address_local ("election", 0);
     context_send (ctx, &to, &leadership_subscribe_record, &leadership);
     to = address_local ("ledger", 0);

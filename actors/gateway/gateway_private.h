@@ -10,7 +10,8 @@ enum {
     GATEWAY_TICK_MS = 1000,
     GATEWAY_HEARD_MS = 2500, /* a master that was heard of within this time is reachable */
     GATEWAY_PROPOSE_MS = 10000,
-    GATEWAY_LOOK_MS = 20,    /* how often it looks meanwhile */
+    GATEWAY_LOOK_MS =
+        20, /* how often it looks meanwhile: after 1 ms, then half as often each time */
     GATEWAY_APPLY_MS = 2000, /* how long an answer waits for this master's own ledger */
     GATEWAY_READ_MS = 3000,  /* how long a read waits for a majority's word */
     GATEWAY_VIEW_MS = 1000,
@@ -46,6 +47,7 @@ typedef struct {
     uint64_t index;
     uint64_t timer;
     int64_t until_ns; /* for the ledger */
+    int64_t look_ms;  /* until it is looked at again */
     message_t *request;
     call_next_t *next;
     char value[201];

@@ -122,6 +122,38 @@ static void test_commit_delay (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  A follower applies in larger batches, late, unless somebody waits or much is waiting. */
+static void test_apply_delay (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.apply_delay_ms = 20;
+    config.heartbeat_ms = 5;
+    cluster_t *cluster = cluster_new (3, 3, &config);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 1000);
+    uint64_t late = 0;
+    for (uint64_t i = 1; i <= 100; i++) {
+        raft_hurry (cluster->nodes[3].raft, i > 50);
+        cluster_propose (cluster, 1, i);
+        cluster_run (cluster, 10);
+        assert_int_equal (cluster_status (cluster, 1).applied, cluster_status (cluster, 1).hard.commit);
+        raft_status_t second = cluster_status (cluster, 2), third = cluster_status (cluster, 3);
+        late += second.applied < second.hard.commit;
+        assert_true (second.hard.commit - second.applied <= 4);
+        if (i > 50)
+            assert_int_equal (third.applied, third.hard.commit);
+        if (i % 25 == 0) {
+            cluster_run (cluster, 25);
+            second = cluster_status (cluster, 2);
+            assert_int_equal (second.applied, second.hard.commit);
+        }
+    }
+    assert_in_range (late, 20, 80);
+    cluster_check_logs (cluster);
+    cluster_destroy (&cluster);
+}
+
 /*  Without PreVote its term is later than the leader's: all have to meet in one again. */
 static void test_stuck_candidate (void **state)
 {
@@ -1700,6 +1732,7 @@ int main (void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_first_election),
         cmocka_unit_test (test_commit_delay),
+        cmocka_unit_test (test_apply_delay),
         cmocka_unit_test (test_replication),
         cmocka_unit_test (test_batching),
         cmocka_unit_test (test_new_leader_after_crash),
