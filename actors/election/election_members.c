@@ -307,13 +307,27 @@ static const char *s_name (const master_op_t *op)
     return op->master.name && *op->master.name ? op->master.name : "that master";
 }
 
+static int64_t s_reach_ms (const election_t *self)
+{
+    int64_t reach_ms = 2 * self->status.election_timeout_ms;
+    return reach_ms < REACH_MS ? REACH_MS : reach_ms;
+}
+
 bool election_within_reach (const election_t *self, uint64_t id)
 {
     const tracker_progress_t *peer = raft_progress (self->raft, id);
-    int64_t reach_ms = 2 * self->status.election_timeout_ms;
-    if (reach_ms < REACH_MS)
-        reach_ms = REACH_MS;
-    return id == self->id || (peer && peer->heard_ms && self->now_ms - peer->heard_ms <= reach_ms);
+    return id == self->id ||
+           (peer && peer->heard_ms && self->now_ms - peer->heard_ms <= s_reach_ms (self));
+}
+
+/*  Who doesn't answer is only known when there was time for it. */
+static bool s_leads_since_long (election_t *self)
+{
+    if (self->led_term != self->status.hard.term) {
+        self->led_term = self->status.hard.term;
+        self->led_since_ms = self->now_ms;
+    }
+    return self->now_ms - self->led_since_ms > s_reach_ms (self);
 }
 
 static int s_within_reach (uint64_t id, void *context)
@@ -401,7 +415,8 @@ static bool s_work_out (election_t *self, context_t *ctx, const message_t *messa
         return s_refuse (ctx, message, NEXUS_EXISTS, "the masters are so already");
     if (quorum_joint_voted (&after->voters, &after->voters_outgoing, s_within_reach, self) !=
         QUORUM_WON)
-        return s_refuse (ctx, message, NEXUS_CONFLICT,
+        return s_refuse (ctx, message,
+                         s_leads_since_long (self) ? NEXUS_CONFLICT : NEXUS_UNAVAILABLE,
                          "of the %" PRIu32 " masters that would vote then, too few answer now: "
                          "nothing could be decided any more",
                          after->voters.count);
@@ -487,6 +502,7 @@ static void s_change (election_t *self, context_t *ctx, const message_t *message
     uint64_t index, term;
     self->now_ms = election_now_ms (ctx);
     raft_status (self->raft, &self->status);
+    s_leads_since_long (self);
     if (!s_work_out (self, ctx, message, &after))
         return;
     if (!quorum_set_has (&after.voters, self->id) &&
@@ -574,6 +590,9 @@ static void s_check_leaving (election_t *self, context_t *ctx)
 
 void election_members_check (election_t *self, context_t *ctx)
 {
+    self->now_ms = election_now_ms (ctx);
+    if (self->status.soft.role == RAFT_LEADER)
+        s_leads_since_long (self); /* notes when it began */
     s_complete_conf (self);
     s_leave_joint (self);
     s_check_leaving (self, ctx);

@@ -84,6 +84,8 @@ typedef struct {
     election_change_t *changes; /* committed, not applied yet */
     size_t changes_count;
     size_t changes_room;
+    uint64_t led_term;   /* the last term that this master led, and since when */
+    int64_t led_since_ms;
     message_t *leaving;  /* a change that waits until another master leads; or NULL */
     int64_t stranger_ms; /* when masters of another cluster may be complained about again */
     raft_t *raft;        /* NULL until the ledger has said where it stands */
@@ -93,7 +95,7 @@ typedef struct {
     int64_t timer_ms;
     bool log_full;
     uint64_t copy_index, copy_term; /* of this master's durable copy of the ledger; 0: none */
-    uint64_t damaged; /* as it was told */
+    uint64_t damaged;               /* as it was told */
     bool failed;
     raft_ready_t begun; /* its messages are sent, the rest comes with the next turn; or empty */
     timeouts_t timeouts;
