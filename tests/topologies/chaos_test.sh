@@ -4,6 +4,7 @@
 # is healed: everybody has to agree, and what the clients saw must be linearizable.
 #
 #   chaos_test.sh BUILD [SECONDS [SEED]]     default: 40 s, a seed of its own, which it prints
+#   CHAOS_KEEP=DIR chaos_test.sh ...         leaves the logs, the faults and the history there
 if [ "${CHAOS_INSIDE:-}" != yes ]; then
     if ! unshare -Urnm sh -c 'mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link add br0 type bridge' 2>/dev/null; then
         echo "skipped: this kernel has no user namespaces with networks, or ip (iproute2) is missing"
@@ -91,6 +92,9 @@ chaos_end() {
         tail -5 "$work/chaos.log" 2>/dev/null
         if [ -s "$work/history" ]; then cp "$work/history" "$build/chaos-$seed.history"; fi
     fi
+    if [ -n "${CHAOS_KEEP:-}" ]; then
+        mkdir -p "$CHAOS_KEEP" && cp "$dir"/m?.log "$work"/{chaos.log,clients.out,history} "$CHAOS_KEEP"
+    fi
     wait
     umount "$dir/m5" 2>/dev/null || true
     rm -rf "$work"
@@ -175,7 +179,7 @@ end=$((SECONDS + seconds - 3))
 while [ $SECONDS -lt $end ]; do
     kind=${kinds[RANDOM % ${#kinds[@]}]}
     choose
-    echo "$(date +%T) $kind m$on" >>"$work/chaos.log"
+    echo "$(date -u +%T.%3N) $kind m$on" >>"$work/chaos.log"
     "fault_$kind" "$on"
     sleep "0.$((RANDOM % 10))"
 done
