@@ -159,7 +159,7 @@ static void s_refuse_peer (election_t *self, context_t *ctx, election_peer_t *pe
     peer->complain_ms = election_now_ms (ctx) + COMPLAIN_MS;
     log_error (context_log (ctx),
                "a master comes with another log than is on record: its disk was lost or replaced. "
-               "It is not listened to; remove it, and let it join with a new key",
+               "It is not listened to; remove it (nexus master remove), empty its directory, and add it again",
                LOG_NODE ("master", &peer->key),
                LOG_UINT ("on_record", election_on_record (self, &peer->key)),
                LOG_UINT ("its_log", incarnation));
@@ -170,8 +170,8 @@ static void s_be_refused (election_t *self, context_t *ctx, uint64_t expected)
     if (self->refused_as != expected)
         log_error (context_log (ctx),
                    "this master's log is not the one that the others have on record: its disk was "
-                   "lost or replaced. Nothing that it says counts, and it waits. Remove it from "
-                   "the cluster, and let it join with a new key and an empty directory",
+                   "lost or replaced. Nothing that it says counts, and it waits. Remove it (nexus "
+                   "master remove), empty its directory but for node.key, and add it again",
                    LOG_UINT ("on_record", expected), LOG_UINT ("its_log", self->incarnation));
     self->refused_as = expected;
 }
@@ -200,6 +200,8 @@ void election_admission_check (election_t *self, context_t *ctx)
 static void s_hear (election_t *self, context_t *ctx, election_peer_t *peer,
                     const consensus_t *record)
 {
+    if (!raft_progress (self->raft, peer->id))
+        return; /* when it is (again) a member, it may have another log */
     bool changed = peer->heard != record->incarnation;
     peer->heard = record->incarnation;
     peer->has_nothing = record->has_nothing;

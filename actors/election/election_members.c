@@ -151,6 +151,14 @@ static void s_keep (election_t *self, const cluster_conf_t *conf)
         election_meet (self, &conf->members.items[i].key);
 }
 
+/*  Who is no member may come back with another log. */
+static void s_forget_logs (election_t *self)
+{
+    for (size_t i = 0; i < self->peers_count; i++)
+        if (!s_is_member (raft_conf (self->raft), self->peers[i].id))
+            self->peers[i].heard = 0;
+}
+
 static bool s_fail (election_t *self, context_t *ctx, const char *text, uint64_t index)
 {
     nexus_error_t error;
@@ -251,6 +259,7 @@ static void s_take_conf (election_t *self, context_t *ctx, const cluster_conf_t 
         s_fail (self, ctx, "makes no sense", conf->index);
     else
         s_report (self, ctx, &before);
+    s_forget_logs (self);
     election_admission_check (self, ctx);
 }
 

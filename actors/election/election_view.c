@@ -63,7 +63,7 @@ static uint64_t s_gauge (context_t *ctx, const char *name, const char *help)
 
 static const char s_refused[] =
     "its log is not the one that the others have on record: its disk was lost or replaced. Remove "
-    "it, and let it join with a new key and an empty directory";
+    "it (nexus master remove), empty its directory but for node.key, and add it again";
 
 static void s_fill (const election_t *self, context_t *ctx, raft_view_t *view)
 {
