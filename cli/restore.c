@@ -126,6 +126,10 @@ static int check_free (const char *dir, nexus_error_t *error)
 static int check_config (const master_config_t *config, keypair_t *key, nexus_error_t *error)
 {
     char path[1200], hex[65];
+    if (config->join)
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "join: a master that joins others gets everything from them: "
+                                "restore one that is there before it");
     snprintf (path, sizeof (path), "%s/node.key", config->dir);
     if (keypair_load_or_generate (key, path, error))
         return -1;
@@ -140,6 +144,14 @@ static int check_config (const master_config_t *config, keypair_t *key, nexus_er
                             config->name, path, hex);
 }
 
+/*  Whom the old cluster began with; its first start notes those of the configuration. */
+static void forget_founders (const char *dir)
+{
+    char path[1200];
+    snprintf (path, sizeof (path), "%s/founders", dir);
+    unlink (path);
+}
+
 /*  One master, whole or not at all. */
 static int restore_master (const char *file, const restore_t *restore, nexus_error_t *error)
 {
@@ -152,6 +164,8 @@ static int restore_master (const char *file, const restore_t *restore, nexus_err
     rc = lock < 0 ? -1 : check_config (&config, &key, error);
     if (rc == 0)
         rc = check_free (config.dir, error);
+    if (rc == 0)
+        forget_founders (config.dir);
     /*  The log last: a ledger without a log is refused, and says so. */
     if (rc == 0)
         rc = make_ledger (config.dir, restore, error);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Copies of the ledger between real processes: a master that is killed again and again while it
-# fetches one, a loss of power, a backup, and a cluster made out of it.
+# fetches one; a loss of power.
 . "$(dirname "$0")/lib.sh"
 start_cluster --masters 3 --workers 1 --sites 1
 "$nexus" down --dir "$dir" >/dev/null
@@ -57,34 +57,3 @@ start_cluster --masters 3 --workers 1 --sites 1
 expect 0 '^word$' "$nexus" kv get last
 until_true 10 "a value" get key/77
 grep -q "begins from its last copy" "$dir/m1/node.log" || fail "m1 does not say that its ledger was made anew"
-
-# A backup, from any master; whole or not at all.
-"$nexus" backup "$work/backup" >"$work/said"
-grep -qE 'log index [0-9]+ of term [0-9]+, [0-9]+ bytes, whole' "$work/said" || fail "$(cat "$work/said")"
-[ ! -e "$work/backup.part" ] || fail "a part of the backup is left"
-expect 0 'whole' "$nexus" backup --check "$work/backup"
-expect 73 'is there already' "$nexus" backup "$work/backup"
-head -c 100000 "$work/backup" >"$work/cut"
-expect 70 'damaged' "$nexus" backup --check "$work/cut"
-expect 70 'damaged' "$nexus" restore "$work/cut" --dir "$dir"
-expect 73 'another node runs in this directory' "$nexus" restore "$work/backup" --dir "$dir"
-"$nexus" kv put after backup >/dev/null
-version_of() { "$nexus" kv list --json | tr '{' '\n' | grep "\"key\": *\"$1\"" | grep -oE '"version": *[0-9]+' | grep -oE '[0-9]+'; }
-before=$(version_of after)
-
-# All masters' data are lost.
-"$nexus" down --dir "$dir" >/dev/null
-expect 73 'move it away' "$nexus" restore "$work/backup" --dir "$dir"
-rm -rf "$dir"/m?/log "$dir"/m?/ledger
-"$nexus" restore "$work/backup" --dir "$dir" | grep -q 'm3 goes on at log index' || fail "restore"
-start_cluster --masters 3 --workers 1 --sites 1
-expect 0 '^word$' "$nexus" kv get last
-get key/77 || fail "key/77 is not what it was"
-expect 66 'there is no key' "$nexus" kv get after
-"$nexus" kv put after restore >/dev/null
-[ "$(version_of after)" -gt "$before" ] || fail "versions went back: $(version_of after) after $before"
-alive() { "$nexus" worker list --json | grep -qE '"alive": *true'; }
-until_true 30 "the worker is back" alive
-printf 'name: again\ncommand: [sh, -c, "echo again"]\nresources: {cpu: 0.1}\n' >"$work/again.yaml"
-"$nexus" job submit "$work/again.yaml" --wait >/dev/null
-for i in 1 2 3; do "$nexus" kv put "round/$i" x >/dev/null; done
