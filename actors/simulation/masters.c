@@ -54,7 +54,15 @@ bool masters_is_member (const raft_conf_state_t *conf, const record_key_t *key)
 static void compose (machine_t *self)
 {
     masters_t *world = self->world;
-    self->ledger = (ledger_args_t){.tables = self->tables};
+    self->ledger = (ledger_args_t){.tables = self->tables,
+                                   .restore = simulated_store_restore,
+                                   .restore_context = &self->store};
+    self->snapshots = (snapshots_args_t){.store = simulated_store (&self->store),
+                                         .log_actor = simulated_log_behaviour.name,
+                                         .entries = world->copy_entries,
+                                         .window = world->copy_window,
+                                         .bytes_per_second = world->copy_bytes_per_second,
+                                         .poll_ms = 200};
     self->election = (election_args_t){.masters = self->founds ? world->keys : NULL,
                                        .masters_count = self->founds ? world->options.masters : 0,
                                        .records = self->founds ? world->records : NULL,
@@ -68,9 +76,10 @@ static void compose (machine_t *self)
         {.behaviour = &simulated_log_behaviour, .name = "log", .args = &self->log.self},
         {.behaviour = &ledger_behaviour, .name = "ledger", .args = &self->ledger},
         {.behaviour = &election_behaviour, .name = "election", .args = &self->election},
+        {.behaviour = &snapshots_behaviour, .name = "snapshots", .args = &self->snapshots},
     };
     memcpy (self->children, children, sizeof children);
-    self->node = (node_args_t){.children = self->children, .count = 3};
+    self->node = (node_args_t){.children = self->children, .count = 4};
 }
 
 static tables_t *open_tables (void)
@@ -92,6 +101,8 @@ static int boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *
         tables_close (&self->tables);
         self->tables = open_tables ();
     }
+    simulated_store_crash (&self->store);
+    simulated_store_recover (&self->store);
     world->boots++;
     masters_check_boot (world, self);
     compose (self);
@@ -109,6 +120,10 @@ record_key_t masters_new_key (masters_t *self)
 
 static void add_machines (masters_t *self)
 {
+    /* Often, or so seldom that nobody ever needs one. */
+    self->copy_entries = UINT64_C (8) << random_below (&self->random, 6);
+    self->copy_window = 1 + random_below (&self->random, self->copy_entries / 2);
+    self->copy_bytes_per_second = UINT64_C (65536) << random_below (&self->random, 8);
     self->machine_count = self->options.masters;
     if (simulator_setting (self->sim, SIMULATOR_CHANGE_INTERVAL_MS) > 0)
         self->machine_count += 1 + (unsigned)random_below (&self->random, SPARES_MAX);
@@ -134,6 +149,9 @@ static void add_machines (masters_t *self)
                                                            .boot = boot,
                                                            .context = machine});
         simulated_log_init (&machine->log, simulator_disk (self->sim, i));
+        simulated_store_init (&machine->store, &machine->log, &machine->tables, self->sim,
+                              random_next (&self->random),
+                              simulator_setting (self->sim, SIMULATOR_FLUSH_MS));
     }
 }
 
@@ -194,6 +212,8 @@ static void fill_report (const masters_t *self, masters_report_t *report)
         .entries = self->committed,
         .restarts = self->boots > self->machine_count ? self->boots - self->machine_count : 0,
         .changes = self->changes,
+        .restored = self->restored,
+        .rotten = self->rotten,
         .done = self->done,
         .refused = self->refused,
         .unknown = self->unknown,
@@ -203,8 +223,10 @@ static void fill_report (const masters_t *self, masters_report_t *report)
 static void destroy (masters_t *self)
 {
     simulator_destroy (&self->sim);
-    for (unsigned i = 0; i < self->machine_count; i++)
+    for (unsigned i = 0; i < self->machine_count; i++) {
+        simulated_store_clear (&self->machines[i].store);
         tables_close (&self->machines[i].tables);
+    }
     history_destroy (&self->history);
     free (self->stale);
     free (self->truth);

@@ -39,6 +39,8 @@ typedef struct {
     uint64_t entries;                /* committed */
     uint64_t restarts;               /* boots after the first ones */
     uint64_t changes;                /* configurations, the founders' included */
+    uint64_t restored;               /* ledgers that became another master's copy */
+    uint64_t rotten;                 /* entries of logs that a disk altered */
     uint64_t done, refused, unknown; /* requests of clients, by outcome */
     uint64_t undecided;              /* 1: nobody could say in time whether that is linearizable */
 } masters_report_t;

@@ -7,6 +7,7 @@
 
 #include "actors/election/election_private.h"
 #include "actors/election/raft_core.h"
+#include "actors/protocol/snapshot.h"
 #include "storage/crc32c.h"
 #include "storage/raft_log_actor.h"
 #include "storage/tables.h"
@@ -36,7 +37,8 @@ static truth_t *truth_at (masters_t *self, uint64_t index)
 
 static uint64_t hash_data (const void *data, size_t size)
 {
-    return (uint64_t)crc32c (0, data, size) << 24 ^ size;
+    /* 0 is "not known". */
+    return ((uint64_t)crc32c (0, data, size) << 24 ^ size) | UINT64_C (1) << 63;
 }
 
 /*  ---- log matching -------------------------------------------------------------- */
@@ -73,6 +75,11 @@ static void check_entry (masters_t *self, const machine_t *machine, const log_en
         seen_grow (self);
     uint64_t hash = hash_data (entry->data.data, entry->data.size);
     seen_t *seen = seen_find (self, entry->index, entry->term);
+    if (!previous_term && entry->index > 1) { /* that one can't be read */
+        if (!seen->index)
+            return;
+        previous_term = seen->previous_term;
+    }
     if (!seen->index) {
         *seen = (seen_t){entry->index, entry->term, previous_term, hash};
         self->seen_count++;
@@ -94,6 +101,15 @@ static void check_append (masters_t *self, machine_t *machine, const log_append_
     if (append->commit < disk->commit)
         masters_wrong (self, "%s goes back from commit %llu to %llu", machine->name,
                        U (disk->commit), U (append->commit));
+    if (append->snapshot_index > simulated_store_durable (&machine->store))
+        masters_wrong (self, "%s begins its log behind %llu, and no copy of the ledger covers that",
+                       machine->name, U (append->snapshot_index));
+    if (append->snapshot_index && truth_at (self, append->snapshot_index)->term &&
+        truth_at (self, append->snapshot_index)->term != append->snapshot_term)
+        masters_wrong (self,
+                       "%s begins its log behind entry %llu of term %llu, which is of term %llu",
+                       machine->name, U (append->snapshot_index), U (append->snapshot_term),
+                       U (truth_at (self, append->snapshot_index)->term));
     if (append->truncate_from && append->truncate_from <= machine->commit)
         masters_wrong (self, "%s truncates from %llu, and %llu was committed", machine->name,
                        U (append->truncate_from), U (machine->commit));
@@ -129,10 +145,12 @@ static uint64_t is_durable (uint64_t id, void *context)
         return 0;
     simulated_log_state_t state = simulated_log_durable_state (&machine->log);
     uint64_t term;
-    if (entry->index < state.first && state.number)
-        return 1; /* a snapshot has it */
+    if (entry->index <= simulated_store_durable (&machine->store))
+        return 1; /* a copy of the ledger has it */
+    /* What rots later is no less durable than what a disk loses later. */
     return entry->index <= state.last &&
-           simulated_log_durable (&machine->log, entry->index, &term) && term == entry->term;
+           (simulated_log_durable (&machine->log, entry->index, &term) ? term == entry->term
+                                                                       : machine->rots);
 }
 
 static void check_majority (masters_t *self, const machine_t *machine, const raft_t *raft,
@@ -222,7 +240,7 @@ static void check_apply (masters_t *self, machine_t *machine, const apply_t *app
                            machine->name, U (entry->index), U (entry->term));
         if (!truth->term) /* the check of this very turn comes later */
             *truth = (truth_t){.term = entry->term, .hash = hash, .decided = election->raft->term};
-        if (truth->term != entry->term || truth->hash != hash)
+        if (truth->term != entry->term || (truth->hash && truth->hash != hash))
             masters_wrong (
                 self, "%s applies another entry %llu (term %llu) than was committed (term %llu)",
                 machine->name, U (entry->index), U (entry->term), U (truth->term));
@@ -327,11 +345,13 @@ static void check_acknowledged (masters_t *self, machine_t *machine,
     const election_t *election = election_of (self, machine);
     uint64_t index = answer->index, term = 0;
     /* What was asked in a term that is over may have been replaced since. */
-    if (!election || index == 0 || index < disk->first || answer->term < election->raft->term)
+    if (!election || index == 0 || index <= simulated_store_durable (&machine->store) ||
+        answer->term < election->raft->term)
         return;
     if (disk->term < answer->term || disk->last < index ||
-        !simulated_log_durable (&machine->log, index, &term) ||
-        term != raft_journal_term (&election->raft->journal, index))
+        (simulated_log_durable (&machine->log, index, &term)
+             ? term != raft_journal_term (&election->raft->journal, index)
+             : !machine->rots))
         masters_wrong (self, "%s acknowledges entry %llu in term %llu before that is on its disk",
                        machine->name, U (index), U (answer->term));
 }
@@ -368,6 +388,23 @@ static void check_ledger (masters_t *self, machine_t *machine)
                        machine->name, U (index));
 }
 
+static void check_compact (masters_t *self, const machine_t *machine, const log_compact_t *compact)
+{
+    uint64_t copy = simulated_store_durable (&machine->store);
+    if (compact->index > copy)
+        masters_wrong (self,
+                       "%s compacts its log up to %llu, and its copy of the ledger covers %llu",
+                       machine->name, U (compact->index), U (copy));
+}
+
+/*  The next entry that it applies is the one behind the copy. */
+static void take_restore (masters_t *self, machine_t *machine, const ledger_restore_t *restore)
+{
+    self->restored++;
+    if (machine->applied < restore->index)
+        machine->applied = restore->index;
+}
+
 /*  A master never shows less than it has shown before. */
 static void check_shown (masters_t *self, machine_t *machine, const kv_got_t *got)
 {
@@ -387,6 +424,10 @@ void masters_check_sent (masters_t *self, machine_t *machine, const message_t *m
         check_append (self, machine, message->body);
     else if (message->kind == &apply_record)
         check_apply (self, machine, message->body);
+    else if (message->kind == &log_compact_record)
+        check_compact (self, machine, message->body);
+    else if (message->kind == &ledger_restore_record)
+        take_restore (self, machine, message->body);
     else if (message->kind == &kv_got_record)
         check_shown (self, machine, message->body);
 }

@@ -15,6 +15,7 @@ static const simulator_setting_t intervals[FAULTS] = {
     [FAULT_TRANSFER] = SIMULATOR_TRANSFER_INTERVAL_MS,
     [FAULT_FULL] = SIMULATOR_FULL_INTERVAL_MS,
     [FAULT_CHANGE] = SIMULATOR_CHANGE_INTERVAL_MS,
+    [FAULT_ROT] = SIMULATOR_ROT_INTERVAL_MS,
 };
 
 static void plan (masters_t *self, masters_fault_t fault)
@@ -59,6 +60,28 @@ static void full (masters_t *self)
 {
     machine_t *machine = any_machine (self);
     machine->log.full = !machine->log.full;
+}
+
+/*  A bit flips on one of the disks that do such things. */
+static void rot (masters_t *self)
+{
+    machine_t *machine = any_machine (self);
+    const simulated_log_state_t *log = &machine->log.durable;
+    if (!machine->rots || log->last < log->first)
+        return;
+    uint64_t index = log->first + random_below (&self->random, log->last + 1 - log->first);
+    self->rotten += simulated_log_rot (&machine->log, index);
+}
+
+/*  A minority's disks, so that each entry is whole somewhere in each majority. Where members
+    come and go it can't be told from here what a minority is: there none. */
+static void draw_rotting (masters_t *self)
+{
+    if (simulator_setting (self->sim, SIMULATOR_ROT_INTERVAL_MS) == 0 ||
+        self->machine_count > self->options.masters)
+        return;
+    for (unsigned i = 0; i < (self->options.masters - 1) / 2; i++)
+        any_machine (self)->rots = true;
 }
 
 /*  ---- who takes part ------------------------------------------------------------------ */
@@ -173,6 +196,7 @@ void masters_faults_begin (masters_t *self)
 {
     for (masters_fault_t fault = 0; fault < FAULTS; fault++)
         plan (self, fault);
+    draw_rotting (self);
 }
 
 int64_t masters_faults_next (masters_t *self)
@@ -181,6 +205,7 @@ int64_t masters_faults_next (masters_t *self)
         [FAULT_TRANSFER] = transfer,
         [FAULT_FULL] = full,
         [FAULT_CHANGE] = change,
+        [FAULT_ROT] = rot,
     };
     int64_t now = simulator_now (self->sim), next = INT64_MAX;
     if (self->struck)

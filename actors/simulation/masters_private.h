@@ -14,6 +14,7 @@
 #include "actors/simulation/linearizability.h"
 #include "actors/simulation/masters.h"
 #include "actors/simulation/raft_log.h"
+#include "actors/simulation/snapshot_store.h"
 #include "runtime/random.h"
 
 typedef struct masters masters_t;
@@ -21,7 +22,7 @@ typedef struct masters masters_t;
 /*  Timeouts as a master's configuration gives them. */
 enum { MASTERS_ELECTION_MS = 300, MASTERS_ELECTION_MS_MIN = 150, MASTERS_ELECTION_MS_MAX = 10000 };
 
-typedef enum { FAULT_TRANSFER, FAULT_FULL, FAULT_CHANGE, FAULTS } masters_fault_t;
+typedef enum { FAULT_TRANSFER, FAULT_FULL, FAULT_CHANGE, FAULT_ROT, FAULTS } masters_fault_t;
 
 /*  A master's machine: what outlives its actors, and what it has shown to others. */
 typedef struct {
@@ -30,13 +31,16 @@ typedef struct {
     unsigned number;
     char name[16];
     simulated_log_t log;
-    tables_t *tables; /* survive a crash, unless the boot finds that they don't */
+    simulated_store_t store; /* of the ledger's copies */
+    tables_t *tables;        /* survive a crash, unless the boot finds that they don't */
     ledger_args_t ledger;
     election_args_t election;
-    child_t children[3];
+    snapshots_args_t snapshots;
+    child_t children[4];
     node_args_t node;
     bool founds;  /* it was there when the cluster began; others come later */
     bool present; /* it has been switched on */
+    bool rots;    /* its disk alters what it holds; a minority's do */
     bool counts;  /* once nothing fails: it is up, and takes part */
     unsigned boots;
     int64_t cut_ns; /* when it is cut off from the fading leader; INT64_MAX: not planned */
@@ -86,6 +90,8 @@ struct masters {
     masters_options_t options;
     simulator_t *sim;
     random_t random;
+    /* When copies of a ledger are made, how much of the log stays, how fast they travel. */
+    uint64_t copy_entries, copy_window, copy_bytes_per_second;
     unsigned machine_count; /* the first options.masters of them found the cluster */
     record_key_t keys[MACHINES_MAX];
     master_t records[MACHINES_MAX];
@@ -107,6 +113,7 @@ struct masters {
     uint64_t *leaders; /* by term: election_id */
     size_t leaders_room;
     uint64_t terms;
+    uint64_t rotten, restored;    /* entries altered; ledgers that became a copy that was fetched */
     uint64_t conf_index, changes; /* the newest configuration, and how many there were */
     uint64_t campaigned;          /* the highest term that had a candidate */
 

@@ -87,6 +87,9 @@ static uint64_t draw_dead (masters_t *self)
                 dead |= SIMULATOR_NODE (i);
         return dead;
     }
+    for (unsigned i = 0; i < self->machine_count; i++)
+        if (self->machines[i].rots)
+            return 0; /* one that must mend itself needs all the others' majority */
     unsigned count = (unsigned)random_below (&self->random, (self->options.masters + 1) / 2);
     while (count--)
         dead |= SIMULATOR_NODE (random_below (&self->random, self->options.masters));

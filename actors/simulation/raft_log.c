@@ -173,6 +173,29 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     return 0;
 }
 
+void simulated_log_begin_behind (simulated_log_t *self, uint64_t index, uint64_t term)
+{
+    entry_head_t head;
+    const uint8_t *data;
+    size_t size;
+    self->state = find_state (self->disk, read_visible);
+    const simulated_log_state_t *state = &self->state;
+    assert (state->number); /* who has a copy has had a log */
+    bool readable = find_entry (self->disk, read_visible, index, &head, &data, &size);
+    bool other = index >= state->first && index <= state->last && readable && head.term != term;
+    if (index <= state->last && !other)
+        return;
+    uint64_t first = self->state.first, last = self->state.last;
+    self->state.first = index + 1;
+    self->state.last = index;
+    self->state.previous_term = term;
+    do {
+        if (last >= first)
+            sim_disk_erase (self->disk, first + KEY_OF_FIRST, last + KEY_OF_FIRST);
+        put_state (self);
+    } while (sim_disk_commit (self->disk) < 0); /* a start that failed is repeated */
+}
+
 static waiting_t *take_first (actor_t *self)
 {
     waiting_t *waiting = self->first;

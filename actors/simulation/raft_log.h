@@ -42,6 +42,9 @@ election_log_t simulated_log (simulated_log_t *self);
 bool simulated_log_durable (simulated_log_t *self, uint64_t index, uint64_t *ret_term);
 /*  The state likewise. */
 simulated_log_state_t simulated_log_durable_state (simulated_log_t *self);
+/*  While the actor does not run: the log begins anew behind a durable copy of the ledger, unless it
+    has the copy's last entry. */
+void simulated_log_begin_behind (simulated_log_t *self, uint64_t index, uint64_t term);
 /*  Flips a bit of that entry. False if it is not there. */
 bool simulated_log_rot (simulated_log_t *self, uint64_t index);
 
