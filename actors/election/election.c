@@ -217,6 +217,8 @@ static void s_on_consensus (election_t *self, context_t *ctx, const message_t *m
     if (decoded.type == RAFT_MSG_APP && decoded.commit > self->commit_known)
         self->commit_known = decoded.commit;
     raft_step (self->raft, &decoded);
+    if (decoded.type == RAFT_MSG_APP_RESP && decoded.reject && decoded.force)
+        election_peer_damaged (self, ctx, &decoded);
     raft_entries_free (decoded.entries, decoded.entries_count);
 }
 

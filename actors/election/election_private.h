@@ -96,6 +96,7 @@ typedef struct {
     bool log_full;
     uint64_t copy_index, copy_term; /* of this master's durable copy of the ledger; 0: none */
     uint64_t damaged;               /* as it was told */
+    int64_t copy_asked_ms;          /* when a fresh one was last asked for */
     bool failed;
     raft_ready_t begun; /* its messages are sent, the rest comes with the next turn; or empty */
     timeouts_t timeouts;
@@ -190,6 +191,10 @@ void election_measure_peers (election_t *self, context_t *ctx);
 /*  election_snapshot.c */
 void election_offer (election_t *self, context_t *ctx, const raft_offer_t *offer);
 void election_stored (election_t *self, context_t *ctx, const snapshot_stored_t *stored);
+
+/*  election_snapshot.c */
+/*  A follower says what its disk has lost. */
+void election_peer_damaged (election_t *self, context_t *ctx, const raft_message_t *message);
 
 /*  election_requests.c */
 void election_propose (election_t *self, context_t *ctx, const message_t *message);

@@ -6,6 +6,9 @@
     was there before both. */
 #include "actors/election/election_private.h"
 
+/*  Copies cost something: one in that time for a follower that needs one. */
+enum { COPY_PAUSE_MS = 10000 };
+
 void election_offer (election_t *self, context_t *ctx, const raft_offer_t *offer)
 {
     const record_key_t *from = election_key (self, offer->from);
@@ -14,6 +17,21 @@ void election_offer (election_t *self, context_t *ctx, const raft_offer_t *offer
     address_t snapshots = address_local ("snapshots", 0);
     context_send (ctx, &snapshots, &snapshot_fetch_record,
                   &(snapshot_fetch_t){.from = *from, .index = offer->index, .term = offer->term});
+}
+
+/*  Its damage lies in what this log has compacted, and a copy helps only if it covers all of that
+    log: one that is made now does, unless it ends beyond what is applied here. */
+void election_peer_damaged (election_t *self, context_t *ctx, const raft_message_t *message)
+{
+    const raft_storage_t *log = &self->args->log.entries;
+    int64_t now_ms = election_now_ms (ctx);
+    if (raft_soft_state (self->raft).role != RAFT_LEADER ||
+        message->reject_hint + 1 >= log->first (log->self) ||
+        (self->copy_asked_ms && now_ms - self->copy_asked_ms < COPY_PAUSE_MS))
+        return;
+    self->copy_asked_ms = now_ms;
+    address_t snapshots = address_local ("snapshots", 0);
+    context_send (ctx, &snapshots, &snapshot_make_record, &(snapshot_make_t){.index = 0});
 }
 
 void election_stored (election_t *self, context_t *ctx, const snapshot_stored_t *stored)

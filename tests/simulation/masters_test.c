@@ -91,7 +91,7 @@ static void the_same_seeds (void **state)
     if (getenv ("SEED"))
         return;
     for (size_t i = 0; i < 4; i++) {
-        set_t set = run_set (1, number_of ("SEEDS", 40), sizes[i], profiles[i]);
+        set_t set = run_set (1, number_of ("SEEDS", 25), sizes[i], profiles[i]);
         assert_int_equal (set.failed, 0);
         assert_true (set.restarts > 0); /* or nothing was tested */
     }
@@ -101,7 +101,7 @@ static void fresh_seeds (void **state)
 {
     (void)state;
     uint64_t first = number_of ("SEED", random_entropy () >> 32);
-    uint64_t count = getenv ("SEED") ? 1 : number_of ("SEEDS", 40);
+    uint64_t count = getenv ("SEED") ? 1 : number_of ("SEEDS", 25);
     print_message ("seeds %llu..%llu\n", (unsigned long long)first,
                    (unsigned long long)(first + count - 1));
     for (size_t i = 0; i < 4; i++)
