@@ -18,14 +18,13 @@
 #include <unistd.h>
 
 /*  The state's data: term, vote, commit, start index, start term, incarnation, generation of the
-    tail (8 bytes each), then the configuration. The log begins behind start. */
+    tail (8 bytes each). The log begins behind start. */
 enum { STATE_SIZE = 56 };
 #define STATE_KEY UINT64_C (0)
 
 typedef struct {
     raft_log_state_t state;
     uint64_t generation; /* of the tail: its records come after this state; 0: there are none */
-    buffer_t conf;
 } content_t;
 
 /*  What is in the tail only, of a journaled log; under lock. */
@@ -89,10 +88,7 @@ static int put_record (raft_log_t *self, MDB_txn *txn, raft_log_record_kind_t ki
 
 static int put_state (raft_log_t *self, MDB_txn *txn, const content_t *content)
 {
-    size_t size = STATE_SIZE + content->conf.size;
-    uint8_t *data = malloc (size);
-    if (!data)
-        return ENOMEM;
+    uint8_t data[STATE_SIZE];
     const raft_log_state_t *state = &content->state;
     put_u64 (data, state->hard.term);
     put_u64 (data + 8, state->hard.vote);
@@ -101,12 +97,8 @@ static int put_state (raft_log_t *self, MDB_txn *txn, const content_t *content)
     put_u64 (data + 32, state->previous_term);
     put_u64 (data + 40, state->incarnation);
     put_u64 (data + 48, content->generation);
-    if (content->conf.size)
-        memcpy (data + STATE_SIZE, content->conf.data, content->conf.size);
-    raft_log_entry_t record = {.index = STATE_KEY, .data = data, .size = size};
-    int code = put_record (self, txn, RAFT_LOG_RECORD_STATE, &record, 0);
-    free (data);
-    return code;
+    raft_log_entry_t record = {.index = STATE_KEY, .data = data, .size = sizeof data};
+    return put_record (self, txn, RAFT_LOG_RECORD_STATE, &record, 0);
 }
 
 static int get_state (raft_log_t *self, MDB_val value, content_t *content, nexus_error_t *error)
@@ -126,8 +118,6 @@ static int get_state (raft_log_t *self, MDB_val value, content_t *content, nexus
     state->previous_term = get_u64 (data + 32);
     state->incarnation = get_u64 (data + 40);
     content->generation = get_u64 (data + 48);
-    buffer_clear (&content->conf);
-    buffer_append (&content->conf, data + STATE_SIZE, record.size - STATE_SIZE);
     return 0;
 }
 
@@ -334,7 +324,6 @@ int raft_log_check (raft_log_t *self, nexus_error_t *error)
     content_t content = {0};
     check_t check;
     int rc = check_all (self, &content, &check, error);
-    buffer_free (&content.conf);
     if (rc == 0 && check.damaged) {
         note_damage (self, check.damaged);
         rc = nexus_error_set (error, NEXUS_CORRUPT, "%.200s: %s", self->env.dir, check.error.text);
@@ -346,13 +335,6 @@ void raft_log_state (raft_log_t *self, raft_log_state_t *ret_state)
 {
     pthread_mutex_lock (&self->lock);
     *ret_state = self->now.state;
-    pthread_mutex_unlock (&self->lock);
-}
-
-void raft_log_conf (raft_log_t *self, buffer_t *out)
-{
-    pthread_mutex_lock (&self->lock);
-    buffer_append (out, self->now.conf.data, self->now.conf.size);
     pthread_mutex_unlock (&self->lock);
 }
 
@@ -403,8 +385,6 @@ static int change_begin (change_t *self, raft_log_t *log, nexus_error_t *error)
     raft_log_state (log, &self->content.state);
     self->content.generation = log->now.generation;
     self->damaged = self->content.state.damaged;
-    /*  Only the writer changes it, and that is us. */
-    buffer_append (&self->content.conf, log->now.conf.data, log->now.conf.size);
     return 0;
 }
 
@@ -429,8 +409,6 @@ static int change_commit (change_t *self)
 static int change_end (change_t *self, int rc)
 {
     raft_log_t *log = self->log;
-    if (rc == 0 && self->content.conf.failed)
-        rc = nexus_error_set (self->error, NEXUS_EXHAUSTED, "out of memory");
     if (rc == 0 && self->state_changed) {
         int code = put_state (log, self->txn, &self->content);
         if (code)
@@ -450,7 +428,6 @@ static int change_end (change_t *self, int rc)
         self->content = old;
         pthread_mutex_unlock (&log->lock);
     }
-    buffer_free (&self->content.conf);
     return rc;
 }
 
@@ -598,16 +575,6 @@ static int set_hard (change_t *self, const raft_log_hard_state_t *hard)
     return 0;
 }
 
-static int set_conf (change_t *self, const void *conf, size_t size)
-{
-    if (size > RAFT_LOG_CONF_MAX)
-        return refuse (self, "store a configuration of so many bytes:", size);
-    buffer_clear (&self->content.conf);
-    buffer_append (&self->content.conf, conf, size);
-    self->state_changed = true;
-    return 0;
-}
-
 static int apply_write (change_t *self, const raft_log_write_t *write)
 {
     int rc = 0;
@@ -621,8 +588,6 @@ static int apply_write (change_t *self, const raft_log_write_t *write)
         rc = append (self, &write->entries[i]);
     if (rc == 0 && write->hard)
         rc = set_hard (self, write->hard);
-    if (rc == 0 && write->conf_size)
-        rc = set_conf (self, write->conf, write->conf_size);
     return rc;
 }
 
@@ -678,7 +643,7 @@ static bool can_gather (const raft_log_t *self, const raft_log_write_t *writes, 
         raft_log_tail_size (writes, count) > RAFT_LOG_TAIL_SIZE / 4)
         return false;
     for (size_t i = 0; i < count; i++)
-        if (writes[i].snapshot_index || writes[i].repairs_count || writes[i].truncate_from || writes[i].conf_size)
+        if (writes[i].snapshot_index || writes[i].repairs_count || writes[i].truncate_from)
             return false;
     return true;
 }
@@ -806,7 +771,6 @@ static int check_again (raft_log_t *self, nexus_error_t *error)
     content_t content = {0};
     check_t check;
     int rc = check_all (self, &content, &check, error);
-    buffer_free (&content.conf);
     if (rc == 0) {
         pthread_mutex_lock (&self->lock);
         self->now.state.damaged = check.damaged;
@@ -962,7 +926,6 @@ void raft_log_close (raft_log_t **self_p)
     forget_gathered (self);
     free (self->gathered.entries);
     lmdb_env_close (&self->env);
-    buffer_free (&self->now.conf);
     pthread_mutex_destroy (&self->lock);
     free (self);
 }
@@ -979,7 +942,6 @@ static int missing (raft_log_t *self, MDB_cursor *cursor, uint64_t index, nexus_
     int rc = mdb_cursor_get (cursor, &key, &value, MDB_FIRST);
     if (rc == 0)
         rc = get_state (self, value, &content, error);
-    buffer_free (&content.conf);
     if (rc != 0)
         return nexus_error_set (error, NEXUS_CORRUPT, "%.200s: the log's state can't be read",
                                 self->env.dir);

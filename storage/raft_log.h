@@ -1,7 +1,7 @@
 /*  raft_log - a node's part of the Raft log, and its vote, on LMDB
 
     One environment with one table: key 0 is the log's state (term, vote, commit,
-    where the log begins, configuration, incarnation), key N is entry N.
+    where the log begins, incarnation), key N is entry N.
 
     A write is done whole or not at all, and in one of three ways:
     - journaled: one flush, of a file in front of LMDB (raft_log_tail.h); it is on disk
@@ -63,11 +63,6 @@ int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
                              nexus_error_t *error);
 
 void raft_log_state (raft_log_t *self, raft_log_state_t *ret_state);
-/*  Appends the configuration's bytes as they were last written; nothing if never. */
-void raft_log_conf (raft_log_t *self, buffer_t *out);
-
-enum { RAFT_LOG_CONF_MAX = 64 << 10 };
-
 /*  One change; what is 0 or NULL stays as it is. In this order: */
 typedef struct {
     /*  A snapshot that holds everything up to here is durable: all entries go, the
@@ -84,8 +79,6 @@ typedef struct {
     const raft_log_entry_t *entries;
     size_t count;
     const raft_log_hard_state_t *hard;
-    const void *conf;
-    size_t conf_size;
 } raft_log_write_t;
 
 /*  Does all changes in one transaction. -1: nothing of it was done. NEXUS_INVALID: a change

@@ -202,8 +202,6 @@ static void fill_writes (const appends_t *appends, raft_log_write_t *writes,
             .entries = entries + append->repairs.count,
             .count = append->entries.count,
             .hard = append->has_hard_state ? &states[i] : NULL,
-            .conf = append->conf.data,
-            .conf_size = append->conf.size,
         };
         fill_entries (append->repairs.items, append->repairs.count, entries);
         entries += append->repairs.count;

@@ -39,7 +39,6 @@ RECORD_DECLARE (log_entry, LOG_ENTRY)
     F (UINT, sequence, _, .doc = "Comes back in log_durable.")                                     \
     F (UINT, snapshot_index, _, .doc = "A durable snapshot holds all up to here: begin anew behind it.") \
     F (UINT, snapshot_term, _, .doc = "The term of entry snapshot_index.")                         \
-    F (BYTES, conf, _, .max = 65536, .doc = "Configuration to store; empty: unchanged.")           \
     F (RECORDS, repairs, log_entry, .max = 65536, .doc = "Entries that are damaged in the log: put back.")
 RECORD_DECLARE (log_append, LOG_APPEND)
 

@@ -82,7 +82,6 @@ static void test_group_commit (void **state)
             append.term = 4;
             append.vote = 9;
             append.commit = 150;
-            append.conf = (record_bytes_t){(const uint8_t *)"conf", 4};
         }
         harness_deliver (self.harness, NULL, &log_append_record, &append);
     }
@@ -97,10 +96,6 @@ static void test_group_commit (void **state)
     assert_int_equal (log.hard.term, 4);
     assert_int_equal (log.hard.vote, 9);
     assert_int_equal (log.hard.commit, 150);
-    buffer_t conf = {0};
-    raft_log_conf (self.log, &conf);
-    assert_int_equal (conf.size, 4);
-    buffer_free (&conf);
     teardown (&self);
 }
 
