@@ -89,6 +89,11 @@ static size_t answer (snapshots_t *self, context_t *ctx, const message_t *messag
                                        (size_t)read->size, &error);
     if (size < 0) {
         context_reply_failure (ctx, message, error.code, "snapshots: %s", error.text);
+        /* The own one may have turned out to be damaged: then there is none. */
+        snapshot_info_t now;
+        self->args->store.current (self->args->store.self, &now);
+        if (now.index == 0)
+            self->copy = now;
         return 0;
     }
     snapshot_chunk_t chunk = serve_header (&copy);

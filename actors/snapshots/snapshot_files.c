@@ -23,16 +23,18 @@ typedef struct {
     snapshot_info_t copy;
     int fd;
     uint64_t used; /* the larger, the later it was read */
+    bool checked;  /* since this start, whole */
 } kept_t;
 
 struct snapshot_files {
     tables_t *tables;
     raft_log_t *log;
     char *dir, *current, *part, *info; /* paths: ledger, snapshot, fetch, fetch.info */
-    kept_t kept[KEPT];           /* [0] is the durable one, if its index isn't 0 */
+    kept_t kept[KEPT];                 /* [0] is the durable one, if its index isn't 0 */
     uint64_t clock;
     snapshot_info_t fetching;
     uint64_t have;
+    nexus_error_t damage; /* what is wrong with the copy that was found at the start; or none */
 };
 
 /*  ---- what a file is ---------------------------------------------------------------------- */
@@ -82,7 +84,7 @@ static int keep (snapshot_files_t *self, const snapshot_info_t *copy, nexus_erro
         self->kept[oldest] = self->kept[0];
     } else
         forget (&self->kept[0]); /* nobody has read it */
-    self->kept[0] = (kept_t){.copy = *copy, .fd = fd};
+    self->kept[0] = (kept_t){.copy = *copy, .fd = fd, .checked = true};
     return 0;
 }
 
@@ -90,6 +92,28 @@ static void current (void *store, snapshot_info_t *ret_copy)
 {
     snapshot_files_t *self = store;
     *ret_copy = self->kept[0].copy;
+}
+
+/*  It goes out of the way, for people to look at; a new one will be made. */
+static void put_aside (snapshot_files_t *self)
+{
+    char aside[PATH_MAX];
+    snprintf (aside, sizeof aside, "%s.damaged", self->current);
+    if (rename (self->current, aside) != 0)
+        unlink (self->current);
+    forget (&self->kept[0]);
+}
+
+/*  Before it is given to anybody: who fetched it would find out, and ask for it again. */
+static bool is_whole (snapshot_files_t *self)
+{
+    nexus_error_t ignored;
+    if (!self->kept[0].checked && tables_copy_check (self->current, NULL, &ignored) != 0) {
+        put_aside (self);
+        return false;
+    }
+    self->kept[0].checked = true;
+    return true;
 }
 
 static int64_t read_copy (void *store, const snapshot_info_t *copy, uint64_t offset, void *data,
@@ -100,7 +124,7 @@ static int64_t read_copy (void *store, const snapshot_info_t *copy, uint64_t off
     while (i < KEPT && (self->kept[i].copy.index != copy->index ||
                         memcmp (&self->kept[i].copy.hash, &copy->hash, sizeof copy->hash) != 0))
         i++;
-    if (i == KEPT || copy->index == 0 || offset > INT64_MAX - size)
+    if (i == KEPT || copy->index == 0 || offset > INT64_MAX - size || (i == 0 && !is_whole (self)))
         return nexus_error_set (error, NEXUS_NOT_FOUND,
                                 "the copy that covers %" PRIu64 " is not there (any more)",
                                 copy->index);
@@ -351,8 +375,16 @@ snapshot_files_t *snapshot_files_new (const char *dir, tables_t *tables, raft_lo
     read_info (self);
     if (access (self->current, F_OK) != 0)
         return self;
-    if (snapshot_files_describe (self->current, false, &copy, error) != 0 ||
-        (copy.index && keep (self, &copy, error) != 0))
+    int rc = snapshot_files_describe (self->current, false, &copy, error);
+    if (rc != 0 && error->code == NEXUS_CORRUPT) {
+        self->damage = *error;
+        put_aside (self);
+        return self;
+    }
+    if (rc == 0 && copy.index)
+        rc = keep (self, &copy, error);
+    self->kept[0].checked = false;
+    if (rc != 0)
         snapshot_files_destroy (&self);
     return self;
 }
@@ -409,16 +441,20 @@ int snapshot_files_recover (snapshot_files_t *self, log_t *log, nexus_error_t *e
     const snapshot_info_t *copy = &self->kept[0].copy;
     snapshot_position_t now;
     raft_log_state_t state;
+    if (self->damage.code)
+        log_warning (log, "the copy of the ledger is damaged; a new one will be made",
+                     LOG_TEXT ("what", self->damage.text));
     if (copy->index == 0)
         return 0;
     raft_log_state (self->log, &state);
     /* Whoever has a copy has had a log, and a vote in it. */
     if (state.hard.term == 0)
-        return nexus_error_set (error, NEXUS_CORRUPT,
-                                "%.300s: this copy covers log index %" PRIu64 ", but the Raft log "
-                                "is new: it was lost, and the vote with it; move the directory away "
-                                "and join the cluster again",
-                                self->current, copy->index);
+        return nexus_error_set (
+            error, NEXUS_CORRUPT,
+            "%.300s: this copy covers log index %" PRIu64 ", but the Raft log "
+            "is new: it was lost, and the vote with it; move the directory away "
+            "and join the cluster again",
+            self->current, copy->index);
     /* An entry that can't be read may be the copy's last one: then the log has it. */
     uint64_t term = raft_log_term (self->log, copy->index);
     bool other = copy->index + 1 >= state.first && copy->index <= state.last && term != 0 &&

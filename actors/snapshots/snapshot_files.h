@@ -2,6 +2,7 @@
 
         DIR/snapshot        the durable copy (storage/tables.h, tables_copy)
         DIR/snapshot.part   one that is being made
+        DIR/snapshot.damaged  one that was found to be
         DIR/fetch           one that is being fetched, as far as it is there
         DIR/fetch.info      which one that is: "INDEX TERM SIZE HASH"
 */
@@ -13,8 +14,8 @@
 
 typedef struct snapshot_files snapshot_files_t;
 
-/*  dir is the ledger's; tables (of the ledger) and log are borrowed. NULL if the copy that is
-    there can't be used. */
+/*  dir is the ledger's; tables (of the ledger) and log are borrowed. A copy that is there and
+    damaged is put aside, as DIR/snapshot.damaged: the ledger and the log do without it. */
 snapshot_files_t *snapshot_files_new (const char *dir, tables_t *tables, raft_log_t *log,
                                       nexus_error_t *error);
 void snapshot_files_destroy (snapshot_files_t **self_p);
