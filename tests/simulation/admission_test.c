@@ -47,7 +47,7 @@ struct cluster {
     random_t random;
     unsigned count;
     record_key_t keys[NODES_MAX];
-    char names[NODES_MAX][8];
+    char names[NODES_MAX][16];
     master_t records[NODES_MAX];
     machine_t machines[NODES_MAX];
     unsigned leaders[TERMS_MAX]; /* number + 1 */

@@ -414,6 +414,67 @@ static void test_transfer (void **state)
     s_cluster_destroy (&cluster);
 }
 
+enum { PRESSED = 80 };
+
+typedef struct {
+    unsigned answers[PRESSED + 1]; /* by correlation */
+    unsigned done, busy, retry, unknown;
+} pressed_t;
+
+static bool s_note_answer (void *context, unsigned node, message_t *message)
+{
+    pressed_t *self = context;
+    (void)node;
+    const failure_t *failure = message_body (message, failure);
+    if (strcmp (message->to.actor, "test") != 0 || message->correlation > PRESSED)
+        return false;
+    self->answers[message->correlation]++;
+    self->done += message_body (message, proposed) != NULL;
+    if (failure && failure->code == NEXUS_DEADLINE)
+        self->unknown++;
+    else if (failure && strstr (failure->text, "too much waits"))
+        self->busy++;
+    else if (failure && failure->code == NEXUS_UNAVAILABLE)
+        self->retry++;
+    return true;
+}
+
+/*  A leader whose followers don't answer takes no more than fits into its limit; whoever comes then
+    is told to retry, at once, and everybody is answered once in the end. */
+static void test_back_pressure (void **state)
+{
+    (void)state;
+    pressed_t pressed = {0};
+    simulator_outside_t outside = {.message = s_note_answer};
+    cluster_t *cluster = s_cluster_new (3, 5, "calm");
+    simulator_set_outside (cluster->sim, &outside, &pressed);
+    s_run (cluster, 3000);
+    unsigned leader = (unsigned)s_leader (cluster);
+    uint8_t *bytes = calloc (1, 1 << 20);
+    assert_non_null (bytes);
+    simulator_partition (cluster->sim, SIMULATOR_NODE (leader),
+                         SIMULATOR_ALL & ~SIMULATOR_NODE (leader), false);
+    for (uint64_t i = 1; i <= PRESSED; i++) {
+        address_t election = address_local ("election", 0), test = address_local ("test", 0);
+        propose_t propose = {.command = {bytes, 1 << 20}};
+        message_t *message = message_new (&propose_record, &propose, NULL, &election, &test);
+        message->flags |= MESSAGE_REQUEST;
+        message->correlation = i;
+        simulator_inject (cluster->sim, leader, ROLE_LOCAL, &message);
+    }
+    s_run (cluster, 20);
+    assert_in_range (pressed.busy, PRESSED - 64, PRESSED - 62); /* 64 MiB */
+    assert_int_equal (pressed.done + pressed.retry + pressed.unknown, 0);
+    s_run (cluster, 3000);
+    simulator_heal (cluster->sim);
+    s_run (cluster, 10000);
+    for (uint64_t i = 1; i <= PRESSED; i++)
+        assert_int_equal (pressed.answers[i], 1);
+    assert_int_equal (pressed.done + pressed.retry + pressed.unknown + pressed.busy, PRESSED);
+    free (bytes);
+    s_cluster_destroy (&cluster);
+}
+
 static bool s_led (simulator_t *sim, void *context)
 {
     cluster_t *cluster = context;
@@ -563,9 +624,13 @@ static void test_histories (void **state)
 int main (void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test (test_calm),         cmocka_unit_test (test_transfer),
-        cmocka_unit_test (test_failover_lan), cmocka_unit_test (test_failover_slow_disks),
-        cmocka_unit_test (test_failover_wan), cmocka_unit_test (test_histories),
+        cmocka_unit_test (test_calm),
+        cmocka_unit_test (test_transfer),
+        cmocka_unit_test (test_back_pressure),
+        cmocka_unit_test (test_failover_lan),
+        cmocka_unit_test (test_failover_slow_disks),
+        cmocka_unit_test (test_failover_wan),
+        cmocka_unit_test (test_histories),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@
 enum { ELECTION_NODES = 3 };
 
 typedef struct election_node {
-    char name[8];
+    char name[16];
     char dir[64];
     keypair_t pair;
     keyring_t *keyring;
