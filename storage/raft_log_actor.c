@@ -306,6 +306,7 @@ static bool write_waiting (actor_t *self, context_t *ctx)
 static void settle_log (actor_t *self, context_t *ctx)
 {
     nexus_error_t error = {0};
+    context_flush (ctx); /* whose write is on disk needn't wait for this */
     if (raft_log_settle (self->log, &error) != 0)
         fail (self, ctx, &error);
 }
