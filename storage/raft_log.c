@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,12 @@ typedef struct {
     uint64_t generation; /* of the tail: its records come after this state; 0: there are none */
 } content_t;
 
-/*  What is in the tail only, of a journaled log; under lock. */
+/*  What is in the tail only, of a journaled log; under lock. A start may find two generations. */
 typedef struct {
     raft_log_entry_t *entries; /* consecutive, to the log's end; their data in records */
     size_t count;
     size_t capacity;
-    uint8_t *records[RAFT_LOG_GATHER_WRITES];
+    uint8_t *records[2 * RAFT_LOG_GATHER_WRITES];
     size_t records_count;
     size_t bytes;
 } gathered_t;
@@ -45,6 +46,13 @@ struct raft_log {
     raft_log_durability_t durability;
     raft_log_tail_t tail;
     gathered_t gathered;
+    gathered_t settling; /* being brought to LMDB: what stands before gathered */
+    pthread_t settler;   /* by this thread, if settles */
+    bool settles;
+    atomic_bool settled; /* it is done */
+    content_t settling_content;
+    int settling_rc;
+    nexus_error_t settling_error;
     uint64_t written; /* writes since the start, and how many of them are on disk to stay */
     uint64_t durable;
 };
@@ -594,27 +602,86 @@ static int apply_write (change_t *self, const raft_log_write_t *write)
 /*  ---- the tail ---------------------------------------------------------- */
 
 /*  Under lock, or alone. */
-static void forget_gathered (raft_log_t *self)
+static void forget (gathered_t *gathered)
 {
-    gathered_t *gathered = &self->gathered;
     for (size_t i = 0; i < gathered->records_count; i++)
         free (gathered->records[i]);
     gathered->records_count = gathered->count = gathered->bytes = 0;
 }
 
+/*  Of the parity that is asked for: that is the half of the tail. Never 0. */
+static uint64_t fresh_generation (uint64_t parity)
+{
+    uint64_t generation = 0;
+    while (generation < 2)
+        randombytes_buf (&generation, sizeof generation);
+    return (generation & ~UINT64_C (1)) | (parity & 1);
+}
+
+static int put_gathered (raft_log_t *self, MDB_txn *txn, const gathered_t *gathered)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < gathered->count; i++)
+        code = put_record (self, txn, RAFT_LOG_RECORD_ENTRY, &gathered->entries[i], MDB_APPEND);
+    return code;
+}
+
+/*  One strict commit with what was gathered when it began. Readers find it in memory until LMDB
+    has it. */
+static int settle_apart (raft_log_t *self, nexus_error_t *error)
+{
+    MDB_txn *txn = lmdb_env_begin (&self->env, true, error);
+    if (!txn)
+        return -1;
+    int code = put_gathered (self, txn, &self->settling);
+    if (code == 0)
+        code = put_state (self, txn, &self->settling_content);
+    if (code) {
+        mdb_txn_abort (txn);
+        lmdb_env_poison (&self->env, code);
+        return lmdb_env_error (&self->env, code, "append", error);
+    }
+    if (lmdb_env_commit (&self->env, txn, error) != 0)
+        return -1;
+    pthread_mutex_lock (&self->lock);
+    self->now.generation = self->settling_content.generation;
+    forget (&self->settling);
+    pthread_mutex_unlock (&self->lock);
+    return 0;
+}
+
+static void *settler (void *arg)
+{
+    raft_log_t *self = arg;
+    self->settling_rc = settle_apart (self, &self->settling_error);
+    atomic_store (&self->settled, true);
+    return NULL;
+}
+
+/*  Waits for the thread, if there is one. */
+static int settle_finish (raft_log_t *self, nexus_error_t *error)
+{
+    if (!self->settles)
+        return 0;
+    pthread_join (self->settler, NULL);
+    self->settles = false;
+    if (self->settling_rc != 0 && error)
+        *error = self->settling_error;
+    return self->settling_rc;
+}
+
 /*  Brings to LMDB what is in the tail only; its records from here on are of that generation. */
 static int settle (raft_log_t *self, uint64_t generation, nexus_error_t *error)
 {
+    if (settle_finish (self, error) != 0)
+        return -1;
     gathered_t *gathered = &self->gathered;
     if (gathered->records_count == 0 && self->now.generation == generation)
         return 0;
     change_t change;
     if (change_begin (&change, self, error) != 0)
         return -1;
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < gathered->count; i++)
-        code =
-            put_record (self, change.txn, RAFT_LOG_RECORD_ENTRY, &gathered->entries[i], MDB_APPEND);
+    int code = put_gathered (self, change.txn, gathered);
     change.content.generation = generation;
     change.state_changed = true;
     if (change_end (&change, code ? refuse_lmdb (&change, code, "append") : 0) != 0 ||
@@ -622,17 +689,41 @@ static int settle (raft_log_t *self, uint64_t generation, nexus_error_t *error)
         return -1;
     raft_log_tail_restart (&self->tail, generation);
     pthread_mutex_lock (&self->lock);
-    forget_gathered (self);
+    forget (gathered);
     pthread_mutex_unlock (&self->lock);
     return 0;
 }
 
-static uint64_t fresh_generation (void)
+bool raft_log_settling (const raft_log_t *self)
 {
-    uint64_t generation = 0;
-    while (generation == 0)
-        randombytes_buf (&generation, sizeof generation);
-    return generation;
+    return self->settles;
+}
+
+int raft_log_settle_begin (raft_log_t *self, nexus_error_t *error)
+{
+    if (self->settles && !atomic_load (&self->settled))
+        return 0;
+    if (settle_finish (self, error) != 0)
+        return -1;
+    if (self->gathered.records_count == 0)
+        return 0;
+    uint64_t next = fresh_generation (self->tail.generation + 1);
+    content_t *content = &self->settling_content;
+    *content = (content_t){.state = self->now.state, .generation = next};
+    pthread_mutex_lock (&self->lock);
+    gathered_t empty = self->settling;
+    self->settling = self->gathered;
+    self->gathered = empty;
+    pthread_mutex_unlock (&self->lock);
+    raft_log_tail_follow (&self->tail, next);
+    atomic_store (&self->settled, false);
+    int code = pthread_create (&self->settler, NULL, settler, self);
+    if (code) {
+        lmdb_env_poison (&self->env, code);
+        return lmdb_env_error (&self->env, code, "start a thread", error);
+    }
+    self->settles = true;
+    return 0;
 }
 
 /*  These writes only append, and are small enough for the tail. Truncating, snapshots and
@@ -697,8 +788,10 @@ static int gather (raft_log_t *self, const raft_log_write_t *writes, size_t coun
     gathered_t *gathered = &self->gathered;
     bool room =
         gathered->records_count < RAFT_LOG_GATHER_WRITES && raft_log_tail_fits (&self->tail, size);
-    if (!replay && (!room || self->tail.generation == 0) &&
-        settle (self, fresh_generation (), error) != 0)
+    if (!replay && self->tail.generation == 0 && settle (self, fresh_generation (0), error) != 0)
+        return -1;
+    if (!replay && !room &&
+        (settle_finish (self, error) != 0 || raft_log_settle_begin (self, error) != 0))
         return -1;
     if (reserve_gathered (self, entries, error) != 0)
         return -1;
@@ -727,7 +820,7 @@ static int gather (raft_log_t *self, const raft_log_write_t *writes, size_t coun
 static int take_record (void *context, const raft_log_write_t *write, nexus_error_t *error)
 {
     raft_log_t *self = context;
-    if (self->gathered.records_count == RAFT_LOG_GATHER_WRITES)
+    if (self->gathered.records_count == 2 * RAFT_LOG_GATHER_WRITES)
         return nexus_error_set (error, NEXUS_CORRUPT, "%.300s: more records than were ever written",
                                 self->tail.path);
     if (gather (self, write, 1, true, error) == 0)
@@ -762,7 +855,9 @@ size_t raft_log_gathered (raft_log_t *self)
 
 int raft_log_settle (raft_log_t *self, nexus_error_t *error)
 {
-    return self->gathered.records_count ? settle (self, fresh_generation (), error) : 0;
+    if (settle_finish (self, error) != 0)
+        return -1;
+    return self->gathered.records_count ? settle (self, fresh_generation (0), error) : 0;
 }
 
 /*  The lowest damage is gone; there may be more. */
@@ -785,6 +880,8 @@ static int check_again (raft_log_t *self, nexus_error_t *error)
 int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t count,
                     nexus_error_t *error)
 {
+    if (self->settles && atomic_load (&self->settled) && settle_finish (self, error) != 0)
+        return -1;
     int poison = self->env.poison;
     if (poison)
         return lmdb_env_error (&self->env, poison, "be used after an earlier failure", error);
@@ -918,12 +1015,15 @@ void raft_log_close (raft_log_t **self_p)
         return;
     /*  What can't be brought to LMDB now stays in the tail; what isn't flushed was never
         acknowledged. */
+    settle_finish (self, NULL);
     if (self->env.env && !self->env.poison) {
         settle (self, 0, NULL);
         raft_log_sync (self, NULL);
     }
     raft_log_tail_close (&self->tail);
-    forget_gathered (self);
+    forget (&self->gathered);
+    forget (&self->settling);
+    free (self->settling.entries);
     free (self->gathered.entries);
     lmdb_env_close (&self->env);
     pthread_mutex_destroy (&self->lock);
@@ -976,19 +1076,27 @@ static int read_entry (raft_log_t *self, MDB_cursor *cursor, uint64_t index, boo
 
 /*  Of a journaled log, entries that are in the tail only. Returns the number visited: 0 if from is
     not there. */
+static const raft_log_entry_t *find_gathered (const raft_log_t *self, uint64_t index)
+{
+    const gathered_t *parts[] = {&self->settling, &self->gathered};
+    for (size_t i = 0; i < 2; i++)
+        if (parts[i]->count && index >= parts[i]->entries[0].index &&
+            index - parts[i]->entries[0].index < parts[i]->count)
+            return &parts[i]->entries[index - parts[i]->entries[0].index];
+    return NULL;
+}
+
 static int64_t read_gathered (raft_log_t *self, uint64_t from, uint64_t to, size_t bytes_max,
                               bool (*visit) (void *context, const raft_log_entry_t *entry),
                               void *context)
 {
-    const gathered_t *gathered = &self->gathered;
     int64_t visited = 0;
     size_t bytes = 0;
     pthread_mutex_lock (&self->lock);
-    uint64_t first = gathered->count ? gathered->entries[0].index : UINT64_MAX;
-    for (uint64_t index = from; index >= first && index <= to; index++) {
-        if (index - first >= gathered->count)
+    for (uint64_t index = from; index <= to; index++) {
+        const raft_log_entry_t *entry = find_gathered (self, index);
+        if (!entry)
             break;
-        const raft_log_entry_t *entry = &gathered->entries[index - first];
         bytes += entry->size;
         if (visited > 0 && bytes > bytes_max)
             break;

@@ -95,11 +95,15 @@ uint64_t raft_log_durable (const raft_log_t *self);
 /*  All that was written is on disk when it returns; a flush, if it wasn't. -1 is fatal. */
 int raft_log_sync (raft_log_t *self, nexus_error_t *error);
 
-/*  Of a journaled log: bytes that are in the tail only, and bringing them to LMDB. That takes two
-    flushes; raft_log_write does it by itself when RAFT_LOG_GATHER_WRITES have gathered, or the
-    tail is full. For the writing thread. */
+/*  Of a journaled log: bytes that are in the tail only, and bringing them to LMDB, which takes
+    milliseconds. raft_log_settle_begin has a thread do it (nothing if there is nothing, or if one is
+    at it) and goes on; -1: the last one failed, fatally. raft_log_write does it by itself when
+    RAFT_LOG_GATHER_WRITES have gathered or half of the tail is full, and waits for the one before.
+    raft_log_settle returns when all of it is done. For the writing thread. */
 enum { RAFT_LOG_GATHER_WRITES = 1024 };
 size_t raft_log_gathered (raft_log_t *self);
+bool raft_log_settling (const raft_log_t *self);
+int raft_log_settle_begin (raft_log_t *self, nexus_error_t *error);
 int raft_log_settle (raft_log_t *self, nexus_error_t *error);
 
 /*  Calls visit with entries from..to (both included) in order until it returns

@@ -306,8 +306,7 @@ static bool write_waiting (actor_t *self, context_t *ctx)
 static void settle_log (actor_t *self, context_t *ctx)
 {
     nexus_error_t error = {0};
-    context_flush (ctx); /* whose write is on disk needn't wait for this */
-    if (raft_log_settle (self->log, &error) != 0)
+    if (raft_log_settle_begin (self->log, &error) != 0)
         fail (self, ctx, &error);
 }
 
@@ -333,7 +332,7 @@ static void settle (void *state, context_t *ctx)
     size_t gathered = raft_log_gathered (self->log);
     if (gathered >= SETTLE_BYTES)
         settle_log (self, ctx);
-    else if (gathered && !self->settling) {
+    if ((gathered || raft_log_settling (self->log)) && !self->settling && !self->failed) {
         self->settling = true;
         context_after (ctx, MS_TO_NS (SETTLE_MS), TIMER_SETTLE);
     }

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const uint8_t magic[4] = {'N', 'X', 'T', '1'};
+static const uint8_t magic[4] = {'N', 'X', 'T', '2'};
 enum { HEADER = RAFT_LOG_TAIL_HEADER, HARD_SIZE = 24, CHECKED_AT = 8 };
 
 /*  ---- the file ------------------------------------------------------------- */
@@ -138,41 +138,69 @@ static int visit_record (raft_log_tail_t *self, const uint8_t *bytes, size_t siz
     return rc;
 }
 
+static size_t half_of (uint64_t generation)
+{
+    return generation % 2 ? RAFT_LOG_TAIL_HALF : 0;
+}
+
 /*  Is there a later record of this generation than the one that can't be read at `at`? Then that
     one was acknowledged. */
-static bool later_record (const raft_log_tail_t *self, const uint8_t *bytes, size_t at)
+static bool later_record (const raft_log_tail_t *self, const uint8_t *half, size_t at)
 {
-    for (; at + HEADER <= RAFT_LOG_TAIL_SIZE; at++)
-        if (bytes[at] == magic[0] && look (bytes + at, RAFT_LOG_TAIL_SIZE - at, self->generation) &&
-            get_u64 (bytes + at + 16) > self->number)
+    for (; at + HEADER <= RAFT_LOG_TAIL_HALF; at++)
+        if (half[at] == magic[0] && look (half + at, RAFT_LOG_TAIL_HALF - at, self->generation) &&
+            get_u64 (half + at + 16) > self->number)
             return true;
     return false;
 }
 
-int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation,
-                          int (*visit) (void *context, const raft_log_write_t *write,
-                                        nexus_error_t *error),
+static int lost (const raft_log_tail_t *self, nexus_error_t *error)
+{
+    return nexus_error_set (error, NEXUS_CORRUPT,
+                            "%.300s: record %llu can't be read, but the ones behind it can: "
+                            "acknowledged entries are lost; move the directory away and join "
+                            "the cluster again",
+                            self->path, (unsigned long long)self->number);
+}
+
+typedef int (visit_fn) (void *context, const raft_log_write_t *write, nexus_error_t *error);
+
+/*  The records of the tail's generation. */
+static int replay_generation (raft_log_tail_t *self, const uint8_t *bytes, visit_fn *visit,
+                              void *context, nexus_error_t *error)
+{
+    const uint8_t *half = bytes + half_of (self->generation);
+    int rc = 0;
+    size_t size;
+    while (rc == 0 &&
+           (size = look (half + self->used, RAFT_LOG_TAIL_HALF - self->used, self->generation)) >
+               0 &&
+           get_u64 (half + self->used + 16) == self->number) {
+        rc = visit_record (self, half + self->used, size, visit, context, error);
+        self->used += size;
+        self->number++;
+    }
+    return rc == 0 && later_record (self, half, self->used) ? lost (self, error) : rc;
+}
+
+int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation, visit_fn *visit,
                           void *context, nexus_error_t *error)
 {
     raft_log_tail_restart (self, generation);
     uint8_t *bytes = mmap (NULL, RAFT_LOG_TAIL_SIZE, PROT_READ, MAP_PRIVATE, self->fd, 0);
     if (bytes == MAP_FAILED)
         return file_error (self->path, "read it", errno, error);
-    int rc = 0;
-    size_t size;
-    while (rc == 0 &&
-           (size = look (bytes + self->used, RAFT_LOG_TAIL_SIZE - self->used, generation)) > 0 &&
-           get_u64 (bytes + self->used + 16) == self->number) {
-        rc = visit_record (self, bytes + self->used, size, visit, context, error);
-        self->used += size;
-        self->number++;
+    int rc = replay_generation (self, bytes, visit, context, error);
+    /*  Does another one follow? Then this one is complete. */
+    const uint8_t *other = bytes + (half_of (generation) ? 0 : RAFT_LOG_TAIL_HALF);
+    uint64_t next = get_u64 (other + 8);
+    if (rc == 0 && look (other, RAFT_LOG_TAIL_HALF, next) && get_u64 (other + 32) == generation) {
+        if (get_u64 (other + 40) != self->number)
+            rc = lost (self, error);
+        raft_log_tail_follow (self, next);
+        if (rc == 0)
+            rc = replay_generation (self, bytes, visit, context, error);
     }
-    if (rc == 0 && later_record (self, bytes, self->used))
-        rc = nexus_error_set (error, NEXUS_CORRUPT,
-                              "%.300s: record %llu can't be read, but the ones behind it can: "
-                              "acknowledged entries are lost; move the directory away and join "
-                              "the cluster again",
-                              self->path, (unsigned long long)self->number);
     munmap (bytes, RAFT_LOG_TAIL_SIZE);
     return rc;
 }
@@ -182,8 +210,18 @@ int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation,
 void raft_log_tail_restart (raft_log_tail_t *self, uint64_t generation)
 {
     self->generation = generation;
+    self->previous = self->previous_count = 0;
     self->number = 0;
     self->used = 0;
+}
+
+void raft_log_tail_follow (raft_log_tail_t *self, uint64_t generation)
+{
+    assert (self->generation && generation % 2 != self->generation % 2);
+    uint64_t previous = self->generation, count = self->number;
+    raft_log_tail_restart (self, generation);
+    self->previous = previous;
+    self->previous_count = count;
 }
 
 size_t raft_log_tail_size (const raft_log_write_t *writes, size_t count)
@@ -197,7 +235,7 @@ size_t raft_log_tail_size (const raft_log_write_t *writes, size_t count)
 
 bool raft_log_tail_fits (const raft_log_tail_t *self, size_t size)
 {
-    return size <= RAFT_LOG_TAIL_SIZE - self->used;
+    return size <= RAFT_LOG_TAIL_HALF - self->used;
 }
 
 void raft_log_tail_encode (const raft_log_tail_t *self, const raft_log_write_t *writes,
@@ -219,6 +257,8 @@ void raft_log_tail_encode (const raft_log_tail_t *self, const raft_log_write_t *
     put_u64 (out + 16, self->number);
     put_u32 (out + 24, (uint32_t)(size - HEADER));
     put_u32 (out + 28, (uint32_t)total);
+    put_u64 (out + 32, self->previous);
+    put_u64 (out + 40, self->previous_count);
     put_u64 (out + HEADER, hard->term);
     put_u64 (out + HEADER + 8, hard->vote);
     put_u64 (out + HEADER + 16, hard->commit);
@@ -229,7 +269,7 @@ int raft_log_tail_append (raft_log_tail_t *self, const uint8_t *record, size_t s
                           nexus_error_t *error)
 {
     assert (raft_log_tail_fits (self, size));
-    int code = write_all (self->fd, record, size, (off_t)self->used);
+    int code = write_all (self->fd, record, size, (off_t)(half_of (self->generation) + self->used));
     if (code)
         return file_error (self->path, "write to it", code, error);
     if (fdatasync (self->fd) != 0)

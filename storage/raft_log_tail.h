@@ -5,26 +5,31 @@
     (raft_log.h) puts each write here first, acknowledges it, and brings what has
     gathered to LMDB later, many writes in one transaction.
 
-    The file has a fixed size, is filled with zeros when it is made, and holds
-    records from its beginning on. A record is one write: the hard state and any
-    number of entries.
+    The file has a fixed size, is filled with zeros when it is made, and has two
+    halves. The records of a generation (a random number) stand in one of them, from
+    its beginning on: in the first if the number is even. A record is one write: the hard
+    state and any number of entries.
 
         offset  size
-             0     4  "NXT1"
+             0     4  "NXT2"
              4     4  CRC-32C of bytes 8 to the record's end
              8     8  generation
             16     8  number: 0, 1, ... in a generation
             24     4  bytes of the body
             28     4  entries in it
-            32     -  body: term, vote, commit (8 bytes each); entries, as raft_log_record.h has
-   them
+            32     8  the generation before, 0: none
+            40     8  how many records it has
+            48     -  body: term, vote, commit (8 bytes each); entries, as
+                      raft_log_record.h has them
 
-    Numbers are little endian. When LMDB has it all, the next generation begins
-    at offset 0: LMDB's commit says which generation (a random number) counts, so
-    the records of the ones before need not be erased. A record is written when the one before
-    is on disk. So an unreadable record with a readable one behind it has rotted;
-    with none behind it, it is one that was never acknowledged (or has rotted
-    last, which nobody can tell apart; all journals have that in common).
+    Numbers are little endian. LMDB's state says from which generation on records
+    count. While the records of one are brought to LMDB, new ones go to the next one, in the
+    other half; when that is done, LMDB's state says the next one, and the first half is free.
+
+    A record is written when the one before is on disk. So an unreadable record
+    with a readable one behind it has rotted; with none behind it, it is one that was
+    never acknowledged (or has rotted last, which nobody can tell apart; all journals
+    have that in common).
 
     One thread. After a failure nobody knows what the disk has: the node has to end.
 */
@@ -32,14 +37,15 @@
 
 #include "storage/raft_log.h"
 
-enum { RAFT_LOG_TAIL_SIZE = 8 << 20, RAFT_LOG_TAIL_HEADER = 32 };
+enum { RAFT_LOG_TAIL_SIZE = 8 << 20, RAFT_LOG_TAIL_HALF = 4 << 20, RAFT_LOG_TAIL_HEADER = 48 };
 
 typedef struct {
     char *path;
     int fd; /* -1: not open */
     uint64_t generation;
     uint64_t number; /* of the next record */
-    size_t used;
+    size_t used;     /* of its half */
+    uint64_t previous, previous_count;
 } raft_log_tail_t;
 
 /*  Makes DIR/tail if it isn't there. What the kernel's cache has of it is flushed and forgotten:
@@ -47,15 +53,19 @@ typedef struct {
 int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *error);
 void raft_log_tail_close (raft_log_tail_t *self);
 
-/*  Visits the writes of that generation in order; what they point to is theirs for the visit only.
-    -1: visit refused one (it says why), or one is unreadable (NEXUS_CORRUPT). */
+/*  Visits the writes of that generation, and of the one that follows it, in order; what they point
+   to is theirs for the visit only. -1: visit refused one (it says why), or one is unreadable
+   (NEXUS_CORRUPT). */
 int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation,
                           int (*visit) (void *context, const raft_log_write_t *write,
                                         nexus_error_t *error),
                           void *context, nexus_error_t *error);
 
-/*  From here on records are of this generation, and begin at the beginning. */
+/*  From here on records are of this generation. restart: nothing before them counts any more.
+    follow: those of the generation so far still do, and stay; the new one is a number for the
+    other half. */
 void raft_log_tail_restart (raft_log_tail_t *self, uint64_t generation);
+void raft_log_tail_follow (raft_log_tail_t *self, uint64_t generation);
 
 /*  Bytes that these writes take as one record. */
 size_t raft_log_tail_size (const raft_log_write_t *writes, size_t count);

@@ -165,6 +165,11 @@ static raft_log_state_t verify (const char *dir, uint64_t at_least)
     return state;
 }
 
+typedef struct {
+    uint64_t acknowledged; /* the last entry, and the last term, that somebody heard of */
+    uint64_t term;
+} promise_t;
+
 /*  ---- how many flushes ------------------------------------------------------ */
 
 /*  Under load one flush a transaction, and one write of the meta page. */
@@ -224,6 +229,7 @@ static void test_a_journaled_log_flushes_once (void **state)
     busy = false;
     harness_advance (self.harness, 5000);
     assert_int_equal (raft_log_gathered (self.log), 0);
+    assert_int_equal (raft_log_settle (self.log, NULL), 0);
     assert_int_equal (faults_count (FILES, "flush"), 1);
     assert_int_equal (faults_count (FILES, "dsync"), 1);
     assert_int_equal (faults_count (TAIL, "flush"), 20);
@@ -341,8 +347,12 @@ static void test_settling_that_fails (void **state)
         assert_int_equal (acknowledged (&self), 10);
         faults_set (rules[i]);
         busy = false;
-        harness_advance (self.harness, 1000);
+        for (int k = 0; k < 5000 && !harness_ended (self.harness, &error); k++) {
+            usleep (1000);
+            harness_advance (self.harness, 100);
+        }
         assert_true (harness_ended (self.harness, &error));
+        assert_non_null (strstr (error.text, self.dir));
         faults_set (NULL);
         end (&self);
         assert_int_equal (verify (self.dir, 80).hard.term, 4);
@@ -358,9 +368,7 @@ static size_t die_with_a_tail (char *dir, size_t *ends)
     setup (&self, RAFT_LOG_JOURNALED, MAP_SIZE);
     memcpy (dir, self.dir, sizeof self.dir);
     append (&self, 1, 100, 1);
-    busy = false;
-    harness_advance (self.harness, 1000);
-    busy = true;
+    assert_int_equal (raft_log_settle (self.log, NULL), 0); /* what follows is at the beginning */
     for (int i = 0; i < 10; i++) {
         append (&self, 2, 300, 1);
         ends[i] = raft_log_gathered (self.log);
@@ -390,7 +398,7 @@ static void alter (const char *dir, off_t at, const void *bytes, size_t size)
 static void test_tails_that_are_damaged (void **state)
 {
     (void)state;
-    static const uint8_t zeros[64], junk[64] = {0xff, 1, 2, 3};
+    static const uint8_t zeros[8192], junk[8192] = {0xff, 1, 2, 3};
     for (size_t step = 0; step < 40; step++) {
         char dir[64];
         size_t ends[10];
@@ -410,6 +418,49 @@ static void test_tails_that_are_damaged (void **state)
         }
         raft_log_close (&log);
         temp_dir_remove (dir);
+    }
+}
+
+/*  What was written while a settling was under way stands in the other half; a start that finds
+    both puts them together, and one that misses the end of the first says so. */
+static void test_two_generations (void **state)
+{
+    (void)state;
+    for (int altered = 0; altered < 2; altered++) {
+        promise_t *promise =
+            mmap (NULL, sizeof *promise, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        char dir[64];
+        temp_dir_new (dir);
+        pid_t child = fork ();
+        if (child == 0) {
+            fixture_t self = {.sequence = 0};
+            snprintf (self.dir, sizeof self.dir, "%s", dir);
+            busy = true;
+            begin (&self, RAFT_LOG_JOURNALED, MAP_SIZE);
+            append (&self, 1, 100, 1);
+            raft_log_settle (self.log, NULL);
+            for (int i = 0; i < 10; i++)
+                append (&self, 2, 300, 1);
+            promise->term = raft_log_gathered (self.log);
+            faults_set (FILES " write stall=60000");
+            raft_log_settle_begin (self.log, NULL);
+            for (int i = 0; i < 10; i++)
+                append (&self, 2, 300, 1);
+            promise->acknowledged = state_of (self.log).last;
+            raise (SIGKILL);
+        }
+        int status;
+        assert_int_equal (waitpid (child, &status, 0), child);
+        assert_int_equal (promise->acknowledged, 41);
+        if (altered) {
+            nexus_error_t error = {0};
+            alter (dir, (off_t)promise->term - 5, "?????", 5);
+            assert_null (raft_log_open (dir, MAP_SIZE, &error));
+            assert_non_null (strstr (error.text, "acknowledged entries are lost"));
+        } else
+            assert_int_equal (verify (dir, 41).last, 41);
+        temp_dir_remove (dir);
+        munmap (promise, sizeof *promise);
     }
 }
 
@@ -491,11 +542,6 @@ static void test_open_flushes (void **state)
 
 /*  ---- crashes --------------------------------------------------------------- */
 
-typedef struct {
-    uint64_t acknowledged; /* the last entry, and the last term, that somebody heard of */
-    uint64_t term;
-} promise_t;
-
 /*  A child writes until the fault kills it, and leaves what it promised in *promise. */
 static void write_and_die (const char *dir, raft_log_durability_t durability, const char *rule,
                            uint64_t seed, volatile promise_t *promise)
@@ -514,6 +560,8 @@ static void write_and_die (const char *dir, raft_log_durability_t durability, co
         append (&self, (i * 7 + seed) % 20, (i * 131 + seed * 17) % 5000, term);
         if ((i + seed) % 3 == 0)
             idle (&self);
+        if ((i + seed) % 4 == 0 && durability == RAFT_LOG_JOURNALED)
+            raft_log_settle_begin (self.log, NULL); /* goes on while more is written */
         while (acknowledged (&self)) {
             const log_durable_t *durable = harness_expect (self.harness, log_durable);
             promise->acknowledged = durable->last_index;
@@ -530,14 +578,18 @@ static void write_and_die (const char *dir, raft_log_durability_t durability, co
 static unsigned kill_everywhere (raft_log_durability_t durability, const char *files,
                                  const char *call, const char *fault)
 {
+    /*  Settling shall take longer than some writes. */
+    const char *slow = durability == RAFT_LOG_JOURNALED && strcmp (files, TAIL) == 0 ? FILES
+                           " write stall=3\n"
+                                                                                     : "";
     promise_t *promise =
         mmap (NULL, sizeof *promise, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true (promise != MAP_FAILED);
     unsigned tried = 0;
     for (unsigned step = 1; tried < 200; step += 1 + tried / 12, tried++) {
-        char dir[64], rule[100];
+        char dir[64], rule[200];
         temp_dir_new (dir);
-        snprintf (rule, sizeof rule, "%s %s %s after=%u", files, call, fault, step);
+        snprintf (rule, sizeof rule, "%s%s %s %s after=%u", slow, files, call, fault, step);
         *promise = (promise_t){0};
         pid_t child = fork ();
         assert_true (child >= 0);
@@ -571,6 +623,8 @@ static void test_power_losses (void **state)
     assert_true (kill_everywhere (RAFT_LOG_PIPELINED, FILES, "write", "power") > 30);
     assert_true (kill_everywhere (RAFT_LOG_PIPELINED, FILES, "flush", "power") > 20);
     assert_true (kill_everywhere (RAFT_LOG_STRICT, FILES, "write", "power") > 30);
+    assert_true (kill_everywhere (RAFT_LOG_JOURNALED, TAIL, "write", "power") > 20);
+    assert_true (kill_everywhere (RAFT_LOG_JOURNALED, FILES, "write", "power") > 5);
     assert_true (kill_everywhere (RAFT_LOG_JOURNALED, BOTH, "write", "power") > 30);
     assert_true (kill_everywhere (RAFT_LOG_JOURNALED, BOTH, "flush", "power") > 20);
 }
@@ -621,6 +675,7 @@ int main (void)
         cmocka_unit_test (test_failing_calls),
         cmocka_unit_test (test_settling_that_fails),
         cmocka_unit_test (test_tails_that_are_damaged),
+        cmocka_unit_test (test_two_generations),
         cmocka_unit_test (test_a_tail_that_is_missing),
         cmocka_unit_test (test_short_meta_page),
         cmocka_unit_test (test_full_map),

@@ -447,6 +447,47 @@ static void test_readers (void **unused)
     temp_dir_remove (dir);
 }
 
+/*  The same with a journaled log, whose newest entries move from memory to LMDB meanwhile. */
+static void test_readers_of_a_journaled_log (void **unused)
+{
+    (void)unused;
+    char dir[64];
+    nexus_error_t error = {0};
+    race_t race = {.log = open_log (temp_dir_new (dir))};
+    pthread_t thread;
+    assert_int_equal (raft_log_set_durability (race.log, RAFT_LOG_JOURNALED, &error), 0);
+    append (race.log, 1, 100, 1, 100);
+    assert_int_equal (pthread_create (&thread, NULL, read_all_the_time, &race), 0);
+    uint64_t last = 100;
+    for (uint64_t round = 0; round < 400 || atomic_load (&race.rounds) < 20; round++) {
+        append (race.log, last + 1, last + 30, round + 2, 100);
+        last += 30;
+        set_hard (race.log, round + 2, 0, last - 20);
+        if (round % 3 == 0)
+            assert_int_equal (raft_log_settle_begin (race.log, &error), 0);
+        if (round % 50 == 20) {
+            write_ok (race.log, (raft_log_write_t){.truncate_from = last - 9});
+            last -= 10;
+        }
+        if (round % 50 == 40)
+            while (raft_log_compact (race.log, last - 150, NULL) > 0)
+                continue;
+    }
+    atomic_store (&race.done, true);
+    pthread_join (thread, NULL);
+    assert_int_equal (raft_log_settle (race.log, &error), 0);
+    assert_int_equal (state_of (race.log).damaged, 0);
+    assert_int_equal (state_of (race.log).last, last);
+    assert_int_equal (raft_log_check (race.log, NULL), 0);
+    uint64_t first = state_of (race.log).first;
+    raft_log_close (&race.log);
+    race.log = open_log (dir);
+    assert_int_equal (state_of (race.log).first, first);
+    assert_read (race.log, first, last, SIZE_MAX, last - first + 1);
+    raft_log_close (&race.log);
+    temp_dir_remove (dir);
+}
+
 static void test_map_full (void **unused)
 {
     (void)unused;
@@ -753,6 +794,7 @@ int main (void)
         cmocka_unit_test (test_compact),
         cmocka_unit_test (test_snapshot),
         cmocka_unit_test (test_readers),
+        cmocka_unit_test (test_readers_of_a_journaled_log),
         cmocka_unit_test (test_map_full),
         cmocka_unit_test (test_killed_while_appending),
         cmocka_unit_test (test_rotten_entry),
