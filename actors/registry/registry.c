@@ -12,6 +12,7 @@
 
 enum {
     TICK_MS = 100,
+    REVOKE_MS = 1000,     /* a master that is removed shall hear of it, and answer who asked it */
     REFUSED_MS = 10000,   /* until a refused proposal of our own record is made again */
     RECONNECT_MS = 10000, /* a worker has dialled again by then, whatever its back-off */
     ENROLS_MAX = 256,
@@ -47,6 +48,8 @@ typedef struct {
     enrolment_t enrolments[ENROLS_MAX];
     size_t enrolment_count;
     known_masters_t masters;
+    uint64_t removal;        /* index of the configuration that lacks masters we know; 0: none */
+    int64_t removal_ns;      /* when it counts */
     uint64_t master_request; /* our own record's proposal */
     int64_t master_again_ns; /* not before: it was refused */
     bool master_known;       /* the ledger has it as it is */
@@ -197,8 +200,8 @@ static int read_nodes (registry_t *self, nodes_t *nodes, nexus_error_t *error)
     return rc ? -1 : 0;
 }
 
-/*  Is there anything that the ledger doesn't know of this master? Its name, role and log are not for
-    itself to say, and who isn't a member (yet) has nothing to say. */
+/*  Is there anything that the ledger doesn't know of this master? Its name, role and log are not
+   for itself to say, and who isn't a member (yet) has nothing to say. */
 static bool knows_us (const registry_t *self, const nodes_t *nodes)
 {
     const master_t *wanted = &self->args->self;
@@ -214,6 +217,31 @@ static bool knows_us (const registry_t *self, const nodes_t *nodes)
     return nodes->conf.members.count > 0;
 }
 
+static bool lacks_known (const registry_t *self, const nodes_t *nodes)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < nodes->master_count; i++)
+        found += known_masters_find (&self->masters, &nodes->masters[i].key) != NULL;
+    return found < self->masters.count;
+}
+
+/*  A list without a master that we know counts a moment later: so that one gets the answers that
+   are on their way to it, and hears that it is removed. */
+static bool may_take (registry_t *self, context_t *ctx, const nodes_t *nodes)
+{
+    if (self->masters.index == 0 || nodes->conf.index <= self->masters.index ||
+        !lacks_known (self, nodes))
+        return true;
+    if (self->removal == 0) {
+        self->removal = nodes->conf.index;
+        self->removal_ns = context_now (ctx) + MS_TO_NS (REVOKE_MS);
+    }
+    if (context_now (ctx) < self->removal_ns)
+        return false;
+    self->removal = 0;
+    return true;
+}
+
 /*  Reads what the ledger says of nodes. */
 static int refresh (registry_t *self, context_t *ctx, nexus_error_t *error)
 {
@@ -221,9 +249,9 @@ static int refresh (registry_t *self, context_t *ctx, nexus_error_t *error)
     if (read_nodes (self, &nodes, error))
         return -1;
     self->master_known = knows_us (self, &nodes);
-    bool news =
-        nodes.conf.members.count && known_masters_take (&self->masters, ctx, nodes.conf.index,
-                                                        nodes.masters, nodes.master_count);
+    bool news = nodes.conf.members.count && may_take (self, ctx, &nodes) &&
+                known_masters_take (&self->masters, ctx, nodes.conf.index, nodes.masters,
+                                    nodes.master_count);
     const worker_t *workers = nodes.workers;
     size_t worker_count = nodes.worker_count;
     for (size_t i = 0; i < self->member_count; i++)
@@ -459,6 +487,7 @@ static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
     registry_t *self = state;
     (void)id;
     (void)data;
+    self->dirty |= self->removal && context_now (ctx) >= self->removal_ns;
     if (!self->master_known && !self->master_request &&
         context_now (ctx) >= self->master_again_ns &&
         !record_key_is_zero (&self->leadership.leader))
