@@ -30,10 +30,17 @@ typedef struct {
     bool dirty;   /* it is not written yet */
 } kind_t;
 
+/*  Of the hash table: most of those that don't match are passed by without a look at the rings,
+    which lie elsewhere. */
+typedef struct {
+    uint32_t hash;
+    uint32_t place; /* in the ring * 2 + kind + 1; 0: free */
+} slot_t;
+
 struct requests {
     uint64_t seed;
     kind_t kinds[2];
-    uint32_t *slots; /* open addressing: place in the ring * 2 + kind + 1; 0: free */
+    slot_t *slots; /* open addressing */
     size_t slots_count, used;
 };
 
@@ -82,40 +89,45 @@ static uint64_t s_mix (uint64_t value)
     return value ^ value >> 31;
 }
 
-static size_t s_home (const requests_t *self, uint64_t client, uint64_t sequence)
+static uint32_t s_hash (const requests_t *self, uint64_t client, uint64_t sequence)
 {
-    return s_mix (s_mix (client ^ self->seed) + sequence) & (self->slots_count - 1);
+    return (uint32_t)s_mix (s_mix (client ^ self->seed) + sequence);
 }
 
-static const kept_t *s_kept (const requests_t *self, uint32_t slot)
+static const kept_t *s_kept (const requests_t *self, uint32_t place)
 {
-    return &self->kinds[(slot - 1) & 1].ring[(slot - 1) >> 1];
+    return &self->kinds[(place - 1) & 1].ring[(place - 1) >> 1];
 }
 
 /*  Where it stands, or the free slot where it would. */
 static size_t s_slot (const requests_t *self, uint64_t client, uint64_t sequence)
 {
-    size_t at = s_home (self, client, sequence);
-    while (self->slots[at]) {
-        const kept_t *kept = s_kept (self, self->slots[at]);
+    uint32_t hash = s_hash (self, client, sequence);
+    size_t mask = self->slots_count - 1, at = hash & mask;
+    for (; self->slots[at].place; at = (at + 1) & mask) {
+        if (self->slots[at].hash != hash)
+            continue;
+        const kept_t *kept = s_kept (self, self->slots[at].place);
         if (kept->client == client && kept->sequence == sequence)
             break;
-        at = (at + 1) & (self->slots_count - 1);
     }
     return at;
 }
 
 static void s_grow (requests_t *self)
 {
-    uint32_t *old = self->slots;
+    slot_t *old = self->slots;
     size_t count = self->slots_count;
     self->slots_count *= 2;
     self->slots = allocate (self->slots_count, sizeof (*self->slots));
-    for (size_t i = 0; i < count; i++)
-        if (old[i]) {
-            const kept_t *kept = s_kept (self, old[i]);
-            self->slots[s_slot (self, kept->client, kept->sequence)] = old[i];
-        }
+    size_t mask = self->slots_count - 1;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = old[i].hash & mask;
+        while (old[i].place && self->slots[at].place)
+            at = (at + 1) & mask;
+        if (old[i].place)
+            self->slots[at] = old[i];
+    }
     free (old);
 }
 
@@ -124,17 +136,16 @@ static void s_remove (requests_t *self, const kept_t *kept)
 {
     size_t mask = self->slots_count - 1;
     size_t gap = s_slot (self, kept->client, kept->sequence);
-    if (!self->slots[gap] || s_kept (self, self->slots[gap]) != kept)
+    if (!self->slots[gap].place || s_kept (self, self->slots[gap].place) != kept)
         return;
-    for (size_t at = (gap + 1) & mask; self->slots[at]; at = (at + 1) & mask) {
-        const kept_t *other = s_kept (self, self->slots[at]);
-        size_t home = s_home (self, other->client, other->sequence);
+    for (size_t at = (gap + 1) & mask; self->slots[at].place; at = (at + 1) & mask) {
+        size_t home = self->slots[at].hash & mask;
         if (((at - home) & mask) < ((at - gap) & mask))
             continue;
         self->slots[gap] = self->slots[at];
         gap = at;
     }
-    self->slots[gap] = 0;
+    self->slots[gap] = (slot_t){0, 0};
     self->used--;
 }
 
@@ -148,8 +159,9 @@ static void s_insert (requests_t *self, int kind, uint64_t client, uint64_t sequ
         s_grow (self);
     of->ring[place] = (kept_t){client, sequence, index};
     size_t at = s_slot (self, client, sequence);
-    self->used += self->slots[at] == 0;
-    self->slots[at] = (uint32_t)(place * 2 + (size_t)kind + 1);
+    self->used += self->slots[at].place == 0;
+    self->slots[at] =
+        (slot_t){s_hash (self, client, sequence), (uint32_t)(place * 2 + (size_t)kind + 1)};
 }
 
 /*  ---- rows ---------------------------------------------------------------- */
@@ -270,7 +282,7 @@ static slice_t s_entry (const requests_t *self, tables_txn_t *txn, int kind, uin
 request_state_t requests_find (const requests_t *self, tables_txn_t *txn, const once_t *once,
                                uint64_t *ret_code, char *text, nexus_error_t *error)
 {
-    uint32_t slot = self->slots[s_slot (self, once->client, once->sequence)];
+    uint32_t slot = self->slots[s_slot (self, once->client, once->sequence)].place;
     int kind = s_kind (once->client);
     const kind_t *of = &self->kinds[kind];
     if (!slot)
