@@ -291,8 +291,7 @@ static int restart_member (bench_t *self, unsigned store, nexus_error_t *error)
     if (cluster_start (cluster, member, error) ||
         cluster_load (cluster, &config, self->result, error))
         return -1;
-    int64_t took_ns = clock_now_ns () - began_ns;
-    report_restart (self->report, store, took_ns);
+    report_restart (self->report, store, self->result->last_ns - began_ns);
     usleep (500000);
     return 0;
 }

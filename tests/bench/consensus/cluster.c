@@ -187,7 +187,7 @@ int cluster_load (cluster_t *self, const load_config_t *config, load_result_t *r
     while (pid > 0 && waitpid (pid, &status, WNOHANG) == 0) {
         if (now_ms () > end_ms)
             kill (pid, SIGKILL);
-        usleep (2000);
+        usleep (10000);
     }
     if (pid < 0 || status || !result->complete)
         return nexus_error_set (

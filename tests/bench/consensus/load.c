@@ -145,6 +145,7 @@ static void acknowledged (load_t *self, slot_t *slot, uint64_t tag, int64_t now_
     const load_config_t *config = self->config;
     load_result_t *result = self->result;
     result->total++;
+    result->last_ns = now_ns;
     if (now_ns >= self->measure_ns && now_ns < self->end_ns) {
         result->done++;
         result->measured_ns = now_ns - self->measure_ns;

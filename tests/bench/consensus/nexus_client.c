@@ -9,7 +9,7 @@
 #include "transport/link.h"
 
 #include <assert.h>
-#include <stdatomic.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ typedef struct {
     runtime_t *runtime;
     log_t *log;
     link_config_t link;
-    _Atomic bool over;
+    sem_t over;
 } client_t;
 
 typedef struct {
@@ -141,7 +141,7 @@ static void dial (actor_t *self, unsigned member)
 static void end (actor_t *self)
 {
     load_destroy (&self->load);
-    atomic_store (&self->client->over, true);
+    sem_post (&self->client->over);
 }
 
 static void check (actor_t *self)
@@ -262,28 +262,25 @@ static int run (client_t *self, nexus_error_t *error)
         self->runtime,
         &(child_t){.behaviour = &client_behaviour, .name = "client", .args = self, .thread = true},
         error);
-    while (host && !atomic_load (&self->over))
-        usleep (1000);
-    int rc = host ? 0 : -1;
-    zactor_destroy (&host);
-    return rc;
+    while (host && sem_wait (&self->over)) /* EINTR */
+        continue;
+    return host ? 0 : -1;
 }
 
+/*  The process ends next. Nothing is taken down in peace: links would wait a second for answers
+    that nobody wants any more. */
 int nexus_client_run (const worker_config_t *worker, const load_config_t *config,
                       load_result_t *result)
 {
+    static client_t self;
     nexus_error_t error;
-    client_t self = {.worker = worker,
-                     .config = config,
-                     .result = result,
-                     .log = log_new (2, false, LOG_LEVEL_ERROR, worker->name)};
+    self.worker = worker;
+    self.config = config;
+    self.result = result;
+    sem_init (&self.over, 0, 0);
+    self.log = log_new (2, false, LOG_LEVEL_ERROR, worker->name);
     int rc = run (&self, &error);
     if (rc)
         fprintf (stderr, "%s\n", error.text);
-    runtime_destroy (&self.runtime);
-    if (self.keyring)
-        keyring_release (&self.keyring);
-    keypair_wipe (&self.key);
-    log_destroy (&self.log);
     return rc || !result->total ? -1 : 0;
 }

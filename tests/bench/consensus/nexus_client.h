@@ -9,7 +9,7 @@
 #include "actors/protocol/config.h"
 #include "tests/bench/consensus/load.h"
 
-/*  Runs a load to its end, in a process that has no other threads. worker: who we are, and who
-    the masters are; joins with its token the first time. -1 with a line on stderr. */
+/*  Runs a load to its end, in a process that has no other threads and ends after it. worker: who we
+   are, and who the masters are; joins with its token the first time. -1 with a line on stderr. */
 int nexus_client_run (const worker_config_t *worker, const load_config_t *config,
                       load_result_t *result);
