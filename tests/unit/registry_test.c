@@ -579,10 +579,31 @@ static void test_masters_change (void **state)
     harness_set_role (harness, ROLE_LOCAL);
 }
 
+/*  A master that is removed may hear of it, then it is revoked. */
+static void test_removed_master (void **state)
+{
+    (void)state;
+    conf_member_t members[] = {{.key = masters[0].key, .voter = true},
+                               {.key = masters[1].key, .voter = true}};
+    master_t records[] = {args.self, masters[1]};
+    change_masters_t change = {.masters = {records, 2}, .conf = {.members = {members, 2}}};
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    changed ();
+    change = (change_masters_t){.base = world.index, .conf = {.members = {members, 1}}};
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    changed ();
+    assert_int_equal (role_of (&masters[1].key), ROLE_MASTER);
+    assert_null (harness_find (harness, link_hangup));
+    harness_advance (harness, 1200);
+    assert_int_equal (role_of (&masters[1].key), ROLE_NONE);
+    assert_non_null (harness_find (harness, link_hangup));
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown (test_masters_change, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_removed_master, setup, teardown),
         cmocka_unit_test_setup_teardown (test_keyring, setup, teardown),
         cmocka_unit_test_setup_teardown (test_other_changes, setup, teardown),
         cmocka_unit_test_setup_teardown (test_master_record, setup, teardown),
