@@ -81,6 +81,7 @@ static const simulator_profile_t profiles[] = {
         [SIMULATOR_CLOCK_RATE] = { 0, 0.045, 0.3 }, /* two of them: less than 10 % */
         [SIMULATOR_TRANSFER_INTERVAL_MS] = { 500, 30000, 0.4 },
         [SIMULATOR_FULL_INTERVAL_MS] = { 2000, 60000, 0.5 },
+        [SIMULATOR_WIPE_INTERVAL_MS] = { 1000, 60000, 0.5 },
         [SIMULATOR_ROT_INTERVAL_MS] = { 300, 60000, 0.3 },
         [SIMULATOR_CHANGE_INTERVAL_MS] = { 300, 30000, 0.4 },
     } },

@@ -496,7 +496,9 @@ static int repair (change_t *self, const raft_log_entry_t *entry, uint64_t behin
 {
     const raft_log_state_t *state = &self->content.state;
     uint64_t index = entry->index;
-    if (index < state->first || index > state->last || entry->size > RAFT_LOG_ENTRY_MAX)
+    if (index < state->first)
+        return 0; /* it was compacted since somebody asked for it */
+    if (index > state->last || entry->size > RAFT_LOG_ENTRY_MAX)
         return refuse (self, "repair entry", index);
     uint64_t own = change_known_term (self, index);
     if (own == entry->term)

@@ -70,7 +70,7 @@ typedef struct {
     uint64_t snapshot_index;
     uint64_t snapshot_term;
     /*  Entries that are damaged here and were fetched from the leader: put back. One that can be
-        read stays, and must have the same term. */
+        read stays, and must have the same term; one that is compacted by now is left out. */
     const raft_log_entry_t *repairs;
     size_t repairs_count;
     /*  Entries from here on go. Never one that is committed. */

@@ -82,7 +82,7 @@ static void compose (machine_t *self)
     self->node = (node_args_t){.children = self->children, .count = 4};
 }
 
-static tables_t *open_tables (void)
+tables_t *masters_open_tables (void)
 {
     tables_t *tables = tables_open_memory (ledger_table_names, LEDGER_TABLES);
     assert (tables);
@@ -99,7 +99,7 @@ static int boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *
     /* The ledger can be had again from the log: sometimes it has to be. */
     if (self->boots++ && random_below (&world->random, 4) == 0) {
         tables_close (&self->tables);
-        self->tables = open_tables ();
+        self->tables = masters_open_tables ();
     }
     simulated_store_crash (&self->store);
     simulated_store_recover (&self->store);
@@ -137,7 +137,7 @@ static void add_machines (masters_t *self)
                                .present = founds,
                                .cut_ns = INT64_MAX,
                                .up_ns = INT64_MAX};
-        machine->tables = open_tables ();
+        machine->tables = masters_open_tables ();
         snprintf (machine->name, sizeof machine->name, "m%u", i + 1);
         self->keys[i] = masters_new_key (self);
         record_init (&master_record, &self->records[i]);
@@ -148,7 +148,8 @@ static void add_machines (masters_t *self)
                                                            .role = ROLE_MASTER,
                                                            .boot = boot,
                                                            .context = machine});
-        simulated_log_init (&machine->log, simulator_disk (self->sim, i));
+        simulated_log_init (&machine->log, simulator_disk (self->sim, i),
+                            random_next (&self->random));
         simulated_store_init (&machine->store, &machine->log, &machine->tables, self->sim,
                               random_next (&self->random),
                               simulator_setting (self->sim, SIMULATOR_FLUSH_MS));

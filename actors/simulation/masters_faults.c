@@ -12,10 +12,9 @@ enum { PATIENCE_MS = 5000 };
 #define STRIKE_NS MS_TO_NS (200)
 
 static const simulator_setting_t intervals[FAULTS] = {
-    [FAULT_TRANSFER] = SIMULATOR_TRANSFER_INTERVAL_MS,
-    [FAULT_FULL] = SIMULATOR_FULL_INTERVAL_MS,
-    [FAULT_CHANGE] = SIMULATOR_CHANGE_INTERVAL_MS,
-    [FAULT_ROT] = SIMULATOR_ROT_INTERVAL_MS,
+    [FAULT_TRANSFER] = SIMULATOR_TRANSFER_INTERVAL_MS, [FAULT_FULL] = SIMULATOR_FULL_INTERVAL_MS,
+    [FAULT_CHANGE] = SIMULATOR_CHANGE_INTERVAL_MS,     [FAULT_ROT] = SIMULATOR_ROT_INTERVAL_MS,
+    [FAULT_WIPE] = SIMULATOR_WIPE_INTERVAL_MS,
 };
 
 static void plan (masters_t *self, masters_fault_t fault)
@@ -190,6 +189,29 @@ static int64_t next_of_machine (masters_t *self, machine_t *machine)
     return machine->cut_ns < machine->up_ns ? machine->cut_ns : machine->up_ns;
 }
 
+/*  ---- disks that are lost ------------------------------------------------------------------ */
+
+/*  A machine comes back with its key and an empty disk. A minority's may, or what is committed
+    could be lost; a disk that rots counts as well. */
+static void wipe (masters_t *self)
+{
+    unsigned lost = 0;
+    machine_t *machine = any_machine (self);
+    for (unsigned i = 0; i < self->machine_count; i++)
+        lost += self->machines[i].rots || self->machines[i].wiped;
+    if (self->machine_count > self->options.masters || machine->wiped ||
+        (!machine->rots && lost >= (self->options.masters - 1) / 2))
+        return;
+    restart_within (self, machine, 4 * STRIKE_NS);
+    machine->lost = machine->log.durable.last;
+    machine->lost_ns = simulator_now (self->sim);
+    simulated_log_wipe (&machine->log, random_next (&self->random));
+    simulated_store_clear (&machine->store);
+    tables_close (&machine->tables);
+    machine->tables = masters_open_tables ();
+    machine->wiped = true;
+}
+
 /*  ---- all -------------------------------------------------------------------------------- */
 
 void masters_faults_begin (masters_t *self)
@@ -202,10 +224,8 @@ void masters_faults_begin (masters_t *self)
 int64_t masters_faults_next (masters_t *self)
 {
     static void (*const inject[FAULTS]) (masters_t *) = {
-        [FAULT_TRANSFER] = transfer,
-        [FAULT_FULL] = full,
-        [FAULT_CHANGE] = change,
-        [FAULT_ROT] = rot,
+        [FAULT_TRANSFER] = transfer, [FAULT_FULL] = full, [FAULT_CHANGE] = change,
+        [FAULT_ROT] = rot,           [FAULT_WIPE] = wipe,
     };
     int64_t now = simulator_now (self->sim), next = INT64_MAX;
     if (self->struck)

@@ -22,7 +22,14 @@ typedef struct masters masters_t;
 /*  Timeouts as a master's configuration gives them. */
 enum { MASTERS_ELECTION_MS = 300, MASTERS_ELECTION_MS_MIN = 150, MASTERS_ELECTION_MS_MAX = 10000 };
 
-typedef enum { FAULT_TRANSFER, FAULT_FULL, FAULT_CHANGE, FAULT_ROT, FAULTS } masters_fault_t;
+typedef enum {
+    FAULT_TRANSFER,
+    FAULT_FULL,
+    FAULT_CHANGE,
+    FAULT_ROT,
+    FAULT_WIPE,
+    FAULTS
+} masters_fault_t;
 
 /*  A master's machine: what outlives its actors, and what it has shown to others. */
 typedef struct {
@@ -38,10 +45,13 @@ typedef struct {
     snapshots_args_t snapshots;
     child_t children[4];
     node_args_t node;
-    bool founds;  /* it was there when the cluster began; others come later */
-    bool present; /* it has been switched on */
-    bool rots;    /* its disk alters what it holds; a minority's do */
-    bool counts;  /* once nothing fails: it is up, and takes part */
+    bool founds;     /* it was there when the cluster began; others come later */
+    bool present;    /* it has been switched on */
+    uint64_t lost;   /* the last entry that it had when it lost its disk, */
+    int64_t lost_ns; /* and when that was */
+    bool wiped;      /* it has lost its disk: nobody may count on it any more */
+    bool rots;       /* its disk alters what it holds; a minority's do */
+    bool counts;     /* once nothing fails: it is up, and takes part */
     unsigned boots;
     int64_t cut_ns; /* when it is cut off from the fading leader; INT64_MAX: not planned */
     int64_t up_ns;  /* when it boots again, after a strike */
@@ -138,6 +148,8 @@ void masters_wrong (masters_t *self, const char *format, ...)
 /*  Who takes part, as the machine knows that has heard of the last change; NULL: nobody is up. */
 const raft_conf_state_t *masters_conf (const masters_t *self);
 bool masters_is_member (const raft_conf_state_t *conf, const record_key_t *key);
+/*  A ledger with nothing in it. */
+tables_t *masters_open_tables (void);
 record_key_t masters_new_key (masters_t *self);
 /*  NULL: it isn't a master's. */
 machine_t *masters_machine (masters_t *self, const record_key_t *key);

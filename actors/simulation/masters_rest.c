@@ -36,7 +36,7 @@ static bool is_settled (masters_t *self, const raft_t *leader)
     for (unsigned i = 0; i < self->machine_count; i++) {
         const raft_t *raft = raft_of (self, i);
         machine_t *machine = &self->machines[i];
-        machine->counts = simulator_is_up (self->sim, i) &&
+        machine->counts = simulator_is_up (self->sim, i) && !machine->wiped &&
                           masters_is_member (raft_conf (leader), &self->keys[i]);
         if (machine->counts && (!raft || raft->journal.applied != leader->journal.applied ||
                                 raft->term != leader->term || raft->leader != leader->config.id))
@@ -88,7 +88,7 @@ static uint64_t draw_dead (masters_t *self)
         return dead;
     }
     for (unsigned i = 0; i < self->machine_count; i++)
-        if (self->machines[i].rots)
+        if (self->machines[i].rots || self->machines[i].wiped)
             return 0; /* one that must mend itself needs all the others' majority */
     unsigned count = (unsigned)random_below (&self->random, (self->options.masters + 1) / 2);
     while (count--)

@@ -110,9 +110,15 @@ static void look_for_damage (simulated_log_t *self)
             self->damaged = index;
 }
 
-void simulated_log_init (simulated_log_t *self, sim_disk_t *disk)
+void simulated_log_init (simulated_log_t *self, sim_disk_t *disk, uint64_t incarnation)
 {
-    *self = (simulated_log_t){.self = self, .disk = disk};
+    *self = (simulated_log_t){.self = self, .disk = disk, .incarnation = incarnation | 1};
+}
+
+void simulated_log_wipe (simulated_log_t *self, uint64_t incarnation)
+{
+    sim_disk_wipe (self->disk);
+    simulated_log_init (self, self->disk, incarnation);
 }
 
 bool simulated_log_durable (simulated_log_t *self, uint64_t index, uint64_t *ret_term)
@@ -162,7 +168,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     simulated_log_t *log = self->log;
     log->state = find_state (log->disk, read_visible);
     if (log->state.number == 0) {
-        log->state = (simulated_log_state_t){.incarnation = context_random (ctx) | 1, .first = 1};
+        log->state = (simulated_log_state_t){.incarnation = log->incarnation, .first = 1};
         put_state (log);
         if (sim_disk_commit (log->disk) < 0)
             fail (self, ctx);
@@ -269,8 +275,9 @@ static void take_append (actor_t *self, context_t *ctx, const message_t *message
     }
     for (size_t i = 0; i < append->repairs.count; i++) {
         const log_entry_t *entry = &append->repairs.items[i];
-        assert (entry->index >= state->first && entry->index <= state->last);
-        put_entry (log, entry);
+        assert (entry->index <= state->last);
+        if (entry->index >= state->first) /* else it was compacted since it was asked for */
+            put_entry (log, entry);
     }
     if (append->truncate_from) {
         assert (append->truncate_from <= state->last + 1 && append->truncate_from >= state->first);

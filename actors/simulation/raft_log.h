@@ -27,13 +27,16 @@ typedef struct simulated_log simulated_log_t;
 struct simulated_log {
     simulated_log_t *self; /* args of the actor point here, as args are const */
     sim_disk_t *disk;
+    uint64_t incarnation;          /* drawn when the disk was new; there before anything else is */
     bool full;                     /* 80 % in use: for the world to set */
     simulated_log_state_t state;   /* with all that was written */
     simulated_log_state_t durable; /* with all that was answered for: what readers see */
     uint64_t damaged;              /* the lowest entry that can't be read; 0: none */
 };
 
-void simulated_log_init (simulated_log_t *self, sim_disk_t *disk);
+void simulated_log_init (simulated_log_t *self, sim_disk_t *disk, uint64_t incarnation);
+/*  The disk is replaced by an empty one. Of a node that is down. */
+void simulated_log_wipe (simulated_log_t *self, uint64_t incarnation);
 
 /*  The log as the election reads it. */
 election_log_t simulated_log (simulated_log_t *self);

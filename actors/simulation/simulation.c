@@ -59,7 +59,7 @@ static int boot_master (simulator_t *sim, unsigned node, void *context, nexus_er
 {
     simulated_master_t *self = context;
     self->simulation->boots++;
-    simulated_log_init (&self->log, simulator_disk (sim, node));
+    simulated_log_init (&self->log, simulator_disk (sim, node), self->number + 1);
     compose_master (self);
     child_t root = {.behaviour = &node_behaviour, .name = "node", .args = &self->node};
     return simulator_spawn (sim, node, &root, error);

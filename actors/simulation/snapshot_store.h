@@ -34,6 +34,7 @@ typedef struct {
 
 void simulated_store_init (simulated_store_t *self, simulated_log_t *log, tables_t **tables,
                            const simulator_t *sim, uint64_t seed, double flush_ms);
+/*  All of it is gone. */
 void simulated_store_clear (simulated_store_t *self);
 
 /*  For the behaviour. */

@@ -218,7 +218,7 @@ static cluster_t *cluster_new (uint64_t seed, unsigned count)
                                  .boot = boot,
                                  .context = machine};
         assert_int_equal (simulator_add_node (self->sim, &node), i);
-        simulated_log_init (&machine->log, simulator_disk (self->sim, i));
+        simulated_log_init (&machine->log, simulator_disk (self->sim, i), i + 1);
     }
     simulator_observe (self->sim, observe, self);
     return self;
@@ -243,8 +243,7 @@ static void lose_disk (cluster_t *self, unsigned node)
 {
     machine_t *machine = &self->machines[node];
     simulator_crash (self->sim, node);
-    sim_disk_wipe (simulator_disk (self->sim, node));
-    simulated_log_init (&machine->log, simulator_disk (self->sim, node));
+    simulated_log_wipe (&machine->log, random_next (&self->random));
     open_empty (machine);
     machine->wiped = true;
     simulator_restart (self->sim, node);

@@ -277,7 +277,7 @@ static const behaviour_t client_behaviour = {
 static int s_boot (simulator_t *sim, unsigned node, void *context, nexus_error_t *error)
 {
     member_t *master = context;
-    simulated_log_init (&master->log, simulator_disk (sim, node));
+    simulated_log_init (&master->log, simulator_disk (sim, node), node + 1);
     master->args.log = simulated_log (&master->log);
     const child_t children[] = {
         {.behaviour = &simulated_log_behaviour, .name = "log", .args = &master->log.self},
