@@ -36,7 +36,21 @@
     B (TRUNCATE_KEEPS_WRITES, "truncate-keeps-writes", "a write under way counts for what replaced it",    "raft_journal.c, s_truncate") \
     B (APPLY_BEFORE_FLUSH,    "apply-before-flush",    "the ledger applies what is not on its own disk",   "raft.c, s_ready_committed") \
     B (LEASE_FORGOTTEN,       "lease-forgotten",       "a restart forgets the lease that it promised",     "raft.c, raft_new") \
-    B (LEASE_OF_WALL_CLOCK,   "lease-of-wall-clock",   "timeouts and leases go by a clock that jumps",     "election.c, election_now_ms")
+    B (LEASE_OF_WALL_CLOCK,   "lease-of-wall-clock",   "timeouts and leases go by a clock that jumps",     "election.c, election_now_ms") \
+    B (LEASE_FROM_ANSWER,     "lease-from-answer",     "a lease begins when the heartbeat's answer comes", "raft_replication.c, s_extend_lease") \
+    B (LEASE_AFTER_TRANSFER,  "lease-after-transfer",  "a leader keeps its lease while it hands over",     "raft_election.c, raft_send_timeout_now") \
+    B (READ_ROUND_REUSED,     "read-round-reused",     "a heartbeat that was sent before confirms a read", "raft_read.c, raft_reads_begin") \
+    B (READ_BEFORE_NOOP,      "read-before-noop",      "a new leader's reads don't wait for its first commit", "raft_read.c, raft_reads_begin") \
+    B (READ_ID_REUSED,        "read-id-reused",        "the answer to an earlier read confirms a later one", "election_requests.c, s_confirms") \
+    B (READ_BEFORE_APPLIED,   "read-before-applied",   "a read does not wait until its index is applied",  "election_requests.c, s_reads_applied") \
+    B (REQUESTS_FORGOTTEN,    "requests-forgotten",    "a restart forgets which requests were done",       "requests.c, requests_load") \
+    B (REQUEST_RENUMBERED,    "request-renumbered",    "a request that is passed on again is another one", "election_requests.c, s_pass_on") \
+    B (CHANGE_BEFORE_NOOP,    "change-before-noop",    "masters change before the term has a commit",      "raft_replication.c, raft_changing") \
+    B (TWO_CHANGES,           "two-changes",           "masters change while they are changing",           "raft_replication.c, raft_changing; apply_masters.c") \
+    B (JOINT_ONE_MAJORITY,    "joint-one-majority",    "of two sets of voters the incoming one decides alone", "tracker.c, s_outgoing") \
+    B (LEARNER_COUNTED,       "learner-counted",       "learners count for a majority",                    "tracker.c, s_incoming") \
+    B (SNAPSHOT_OVER_NEWER,   "snapshot-over-newer",   "an old copy replaces a newer state",               "raft_snapshot.c, raft_on_snapshot and raft_restore") \
+    B (COMPACT_TOO_EARLY,     "compact-too-early",     "the log is compacted before the copy is on disk",  "snapshots.c, make")
 /* clang-format on */
 
 #define PLANTED_ID(id, name, doc, where) PLANTED_##id,

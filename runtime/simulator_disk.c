@@ -238,6 +238,15 @@ int64_t sim_disk_commit (sim_disk_t *self)
     return fails ? -1 : end - *self->now;
 }
 
+void sim_disk_sync (sim_disk_t *self)
+{
+    while (self->queue && self->queue->durable_at != OPEN && self->queue->durable_at != FAILED) {
+        apply (&self->durable, self->queue);
+        drop_first (self);
+    }
+    self->flush_end = *self->now;
+}
+
 /*  ---- reading ----------------------------------------------------------- */
 
 static bool read_table (const table_t *table, uint64_t key, const uint8_t **ret_data,

@@ -45,6 +45,8 @@ void sim_disk_erase (sim_disk_t *self, uint64_t first, uint64_t last);
 /*  Ends the commit; returns how long its flush takes from now. -1: it failed; what of it the disk
     has, only the crash will show that has to follow. */
 int64_t sim_disk_commit (sim_disk_t *self);
+/*  All commits are durable at once: of one who starts, and waits for it before anything else. */
+void sim_disk_sync (sim_disk_t *self);
 
 /*  The record of that key, durable or not; false if there is none. Borrowed
     until the disk's next write, erase or crash. */

@@ -7,6 +7,7 @@
 
 #include "actors/protocol/command.h"
 #include "actors/protocol/ledger.h"
+#include "runtime/planted.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ static void s_pass_on (election_t *self, context_t *ctx, election_relay_t *relay
     if (relay->asker.client) {
         propose_t propose = *(const propose_t *)request->body;
         propose.client = relay->asker.client;
-        propose.sequence = relay->asker.sequence;
+        propose.sequence = PLANTED (REQUEST_RENUMBERED) ? ++self->sequence : relay->asker.sequence;
         propose.after = relay->asker.after;
         relay->correlation = context_request (ctx, &to, &propose_record, &propose, left_ms);
     } else
@@ -363,7 +364,7 @@ static void s_reads_applied (election_t *self, context_t *ctx, uint64_t applied)
     size_t kept = 0;
     for (size_t i = 0; i < self->reads_count; i++) {
         election_read_t *read = &self->reads[i];
-        if (!read->confirmed || read->index > applied) {
+        if (!read->confirmed || (read->index > applied && !PLANTED (READ_BEFORE_APPLIED))) {
             self->reads[kept++] = *read;
             continue;
         }
@@ -415,7 +416,8 @@ void election_read (election_t *self, context_t *ctx, const message_t *message)
     questions would never confirm anything. */
 static bool s_confirms (const election_t *self, const election_read_t *read, uint64_t id)
 {
-    return read->id && !read->confirmed && id - read->id <= self->read_id - read->id;
+    return read->id && !read->confirmed &&
+           (id - read->id <= self->read_id - read->id || PLANTED (READ_ID_REUSED));
 }
 
 void election_reads_answered (election_t *self, context_t *ctx, const raft_read_t *reads,

@@ -301,7 +301,7 @@ void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
 void raft_send_timeout_now (raft_t *self, uint64_t to)
 {
     /* Votes of this campaign don't wait for leases, however late the message arrives. */
-    self->lease_void = true;
+    self->lease_void = !PLANTED (LEASE_AFTER_TRANSFER);
     raft_send (self, (raft_message_t){.type = RAFT_MSG_TIMEOUT_NOW, .to = to});
 }
 

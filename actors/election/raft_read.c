@@ -80,10 +80,10 @@ void raft_reads_begin (raft_t *self)
     /* Thesis 6.4, step 1: before the term's no-op is committed, a leader doesn't know how far
        the log is committed. */
     if (self->waiting_count == 0 || self->waiting[self->waiting_count - 1].round != 0 ||
-        !raft_committed_in_term (self))
+        (!raft_committed_in_term (self) && !PLANTED (READ_BEFORE_NOOP)))
         return;
     bool lease = self->config.read_lease && raft_lease_valid (self);
-    if (!lease)
+    if (!lease && !PLANTED (READ_ROUND_REUSED))
         raft_heartbeat (self);
     for (size_t i = self->waiting_count; i-- > 0 && self->waiting[i].round == 0;) {
         self->waiting[i].index = self->journal.committed;

@@ -20,7 +20,8 @@ bool raft_changing (const raft_t *self)
 {
     /* One change at a time, and none before the term's no-op is committed (the bug in the
        thesis' single-server changes, raft-dev 2015). */
-    return self->pending_conf_index > self->journal.applied || !raft_committed_in_term (self);
+    return (self->pending_conf_index > self->journal.applied && !PLANTED (TWO_CHANGES)) ||
+           (!raft_committed_in_term (self) && !PLANTED (CHANGE_BEFORE_NOOP));
 }
 
 raft_result_t raft_propose (raft_t *self, raft_entry_type_t type, raft_blob_t *blob,
@@ -322,8 +323,10 @@ static void s_extend_lease (raft_t *self, tracker_progress_t *peer, const raft_m
     int64_t promised_ms = self->rounds[message->context % RAFT_ROUNDS].timeout_ms;
     if (message->election_ms < (uint64_t)promised_ms)
         promised_ms = (int64_t)message->election_ms;
-    int64_t until_ms =
-        self->rounds[message->context % RAFT_ROUNDS].sent_ms + promised_ms - promised_ms / 10;
+    int64_t sent_ms = PLANTED (LEASE_FROM_ANSWER)
+                          ? self->now_ms
+                          : self->rounds[message->context % RAFT_ROUNDS].sent_ms;
+    int64_t until_ms = sent_ms + promised_ms - promised_ms / 10;
     if (peer->lease_until_ms < until_ms)
         peer->lease_until_ms = until_ms;
 }

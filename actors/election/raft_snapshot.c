@@ -43,7 +43,7 @@ void raft_on_snapshot (raft_t *self, const raft_message_t *message)
     /* What a copy covers is committed: a log that has its last entry has all of it. */
     if (raft_journal_matches (journal, message->index, message->log_term))
         raft_journal_commit (journal, message->index);
-    if (message->index <= journal->committed) {
+    if (message->index <= journal->committed && !PLANTED (SNAPSHOT_OVER_NEWER)) {
         answer.index = journal->committed;
         raft_send_durable (self, answer);
         return;
@@ -56,12 +56,13 @@ raft_result_t raft_restore (raft_t *self, uint64_t index, uint64_t term)
 {
     raft_journal_t *journal = &self->journal;
     bool instead = self->damaged && index >= raft_journal_last (journal); /* of a damaged log */
-    if (self->role == RAFT_LEADER || (index <= journal->committed && !instead) ||
+    if (self->role == RAFT_LEADER ||
+        (index <= journal->committed && !instead && !PLANTED (SNAPSHOT_OVER_NEWER)) ||
         index > RAFT_NUMBER_MAX || term == 0 || term > self->term)
         return RAFT_INVALID;
     if (self->damaged && !instead)
         return RAFT_INVALID;
-    if (!instead && raft_journal_matches (journal, index, term)) {
+    if (!instead && raft_journal_matches (journal, index, term) && !PLANTED (SNAPSHOT_OVER_NEWER)) {
         raft_journal_commit (journal, index);
         return RAFT_INVALID;
     }

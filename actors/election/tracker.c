@@ -1,5 +1,6 @@
 /*  tracker - the leader's view of its peers' logs */
 #include "actors/election/tracker.h"
+#include "runtime/planted.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -292,29 +293,46 @@ static int s_vote (uint64_t id, void *context)
     return tracker_find (context, id)->vote;
 }
 
+/*  Who decides: a majority of these, and one of those. */
+static const quorum_set_t *s_incoming (const tracker_t *self)
+{
+    static quorum_set_t all;
+    if (!PLANTED (LEARNER_COUNTED))
+        return &self->conf.voters;
+    all = self->conf.voters;
+    for (uint32_t i = 0; i < self->conf.learners.count; i++)
+        quorum_set_add (&all, self->conf.learners.ids[i]);
+    return &all;
+}
+
+static const quorum_set_t *s_outgoing (const tracker_t *self)
+{
+    static const quorum_set_t none;
+    return PLANTED (JOINT_ONE_MAJORITY) ? &none : &self->conf.voters_outgoing;
+}
+
 uint64_t tracker_committed (tracker_t *self)
 {
-    return quorum_joint_acked (&self->conf.voters, &self->conf.voters_outgoing, s_match, self);
+    return quorum_joint_acked (s_incoming (self), s_outgoing (self), s_match, self);
 }
 
 uint64_t tracker_round_acked (tracker_t *self)
 {
-    return quorum_joint_acked (&self->conf.voters, &self->conf.voters_outgoing, s_round, self);
+    return quorum_joint_acked (s_incoming (self), s_outgoing (self), s_round, self);
 }
 
 int64_t tracker_lease_until_ms (tracker_t *self)
 {
-    return (int64_t)quorum_joint_acked (&self->conf.voters, &self->conf.voters_outgoing,
-                                        s_lease_until_ms, self);
+    return (int64_t)quorum_joint_acked (s_incoming (self), s_outgoing (self), s_lease_until_ms,
+                                        self);
 }
 
 bool tracker_quorum_active (tracker_t *self)
 {
-    return quorum_joint_voted (&self->conf.voters, &self->conf.voters_outgoing, s_active, self) ==
-           QUORUM_WON;
+    return quorum_joint_voted (s_incoming (self), s_outgoing (self), s_active, self) == QUORUM_WON;
 }
 
 quorum_result_t tracker_vote_result (tracker_t *self)
 {
-    return quorum_joint_voted (&self->conf.voters, &self->conf.voters_outgoing, s_vote, self);
+    return quorum_joint_voted (s_incoming (self), s_outgoing (self), s_vote, self);
 }

@@ -1,5 +1,6 @@
 /*  requests - what was done for whom */
 #include "actors/ledger/requests.h"
+#include "runtime/planted.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -245,6 +246,8 @@ int requests_load (requests_t *self, tables_txn_t *txn, nexus_error_t *error)
     loading_t loading = {.self = self};
     memset (self->slots, 0, self->slots_count * sizeof (*self->slots));
     self->used = 0;
+    if (PLANTED (REQUESTS_FORGOTTEN))
+        return 0;
     for (int i = 0; i < 2; i++) {
         kind_t *of = &self->kinds[i];
         of->first = of->next = 0;

@@ -89,6 +89,19 @@ static void check_entry (masters_t *self, const machine_t *machine, const log_en
                        machine->name, U (entry->index), U (entry->term));
 }
 
+/*  A leader changes the masters only once it has committed something in its term; the founding
+    entry is that itself. */
+static void check_change (masters_t *self, const machine_t *machine, const raft_t *raft,
+                          const log_entry_t *entry)
+{
+    if (entry->type != RAFT_ENTRY_CONFIG || entry->index == 1 || raft->role != RAFT_LEADER ||
+        entry->term != raft->term ||
+        raft_journal_term (&raft->journal, raft->journal.committed) == raft->term)
+        return;
+    masters_wrong (self, "%s changes the masters in term %llu, in which nothing is committed yet",
+                   machine->name, U (raft->term));
+}
+
 static void check_append (masters_t *self, machine_t *machine, const log_append_t *append)
 {
     const election_t *election = election_of (self, machine);
@@ -118,6 +131,7 @@ static void check_append (masters_t *self, machine_t *machine, const log_append_
         uint64_t previous = i ? append->entries.items[i - 1].term
                               : raft_journal_term (&election->raft->journal, entry->index - 1);
         check_entry (self, machine, entry, previous);
+        check_change (self, machine, election->raft, entry);
     }
 }
 
@@ -252,6 +266,39 @@ static void check_apply (masters_t *self, machine_t *machine, const apply_t *app
                 self, "%s applies another entry %llu (term %llu) than was committed (term %llu)",
                 machine->name, U (entry->index), U (entry->term), U (truth->term));
     }
+}
+
+static bool same_set (const quorum_set_t *a, const quorum_set_t *b)
+{
+    bool same = a->count == b->count;
+    for (uint32_t i = 0; i < a->count; i++)
+        same = same && quorum_set_has (b, a->ids[i]);
+    return same;
+}
+
+static unsigned missing_in (const quorum_set_t *set, const quorum_set_t *other)
+{
+    unsigned missing = 0;
+    for (uint32_t i = 0; i < set->count; i++)
+        missing += !quorum_set_has (other, set->ids[i]);
+    return missing;
+}
+
+/*  From one configuration to the next, majorities overlap: at most one voter comes or goes, or
+    those of before have a say (thesis 4.1 and 4.3). */
+static void check_overlap (masters_t *self, const machine_t *machine, const raft_conf_state_t *next)
+{
+    const raft_conf_state_t *before = &self->conf;
+    bool joint = next->voters_outgoing.count > 0, was_joint = before->voters_outgoing.count > 0;
+    bool good = was_joint ? same_set (&before->voters, &next->voters)
+                : joint   ? same_set (&before->voters, &next->voters_outgoing)
+                          : missing_in (&before->voters, &next->voters) +
+                                  missing_in (&next->voters, &before->voters) <=
+                              1;
+    if (before->voters.count && !good)
+        masters_wrong (self, "%s: configuration %llu does not follow from the one before",
+                       machine->name, U (self->conf_index));
+    self->conf = *next;
 }
 
 /*  ---- leaders --------------------------------------------------------------------- */
@@ -462,6 +509,7 @@ void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
         if (self->conf_index < election->conf.index) {
             self->conf_index = election->conf.index;
             self->changes++;
+            check_overlap (self, machine, raft_conf (election->raft));
         }
         machine->conf = *raft_conf (election->raft);
     }

@@ -172,6 +172,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
         put_state (log);
         if (sim_disk_commit (log->disk) < 0)
             fail (self, ctx);
+        sim_disk_sync (log->disk); /* a new log's number is for all to know, and to stay */
     }
     log->durable = log->state;
     look_for_damage (log);
