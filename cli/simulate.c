@@ -36,7 +36,7 @@ typedef struct {
     simulation_options_t simulation;
     masters_options_t masters;
     FILE *trace;
-    uint64_t failed, steps, restarts, jobs, done;
+    uint64_t failed, steps, restarts, jobs, done, undecided;
 } simulate_t;
 
 /*  "7" or "1..20". */
@@ -181,15 +181,18 @@ static void masters_ended (void *context, uint64_t seed, const void *ended, cons
     self->steps += report->steps;
     self->restarts += report->restarts;
     self->done += report->done;
+    self->undecided += report->undecided;
     if (error)
         print_failure (self, seed, error);
     if (self->verbose)
         printf ("seed %" PRIu64 ": %s, %" PRIu64 " steps, %" PRId64 " virtual ms, term %" PRIu64
-                ", %" PRIu64 " log entries, %" PRIu64 " restarts, requests: %" PRIu64
-                " done, %" PRIu64 " refused, %" PRIu64 " unknown, digest %016" PRIx64 "\n",
+                ", %" PRIu64 " log entries, %" PRIu64 " restarts, %" PRIu64
+                " configurations, %" PRIu64 " copies fetched, %" PRIu64
+                " entries altered, requests: %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64
+                " unknown, digest %016" PRIx64 "\n",
                 seed, error ? "failed" : "ok", report->steps, report->virtual_ms, report->terms,
-                report->entries, report->restarts, report->done, report->refused, report->unknown,
-                report->digest);
+                report->entries, report->restarts, report->changes, report->restored,
+                report->rotten, report->done, report->refused, report->unknown, report->digest);
     fflush (stdout);
 }
 
@@ -201,14 +204,16 @@ static void print_sum (const simulate_t *self)
             " restarts, %" PRIu64 " %s\n",
             self->last - self->first + 1, self->failed, self->steps, self->restarts,
             self->whole ? self->jobs : self->done, self->whole ? "jobs ended" : "requests done");
+    if (self->undecided)
+        printf ("of %" PRIu64 " histories nobody could say in time whether they are linearizable\n",
+                self->undecided);
 }
 
 static int run_simulate (options_t *options)
 {
     nexus_error_t error = {0};
     simulate_t self = {0};
-    if (planted_plant (options_text (options, "plant"), &error) ||
-        parse (options, &self, &error))
+    if (planted_plant (options_text (options, "plant"), &error) || parse (options, &self, &error))
         return command_fail (&error);
     if (!simulator_profile (options_text (options, "profile"))) {
         nexus_error_set (&error, NEXUS_NOT_FOUND,

@@ -22,6 +22,12 @@ void masters_wrong (masters_t *self, const char *format, ...)
     nexus_error_set (&self->error, NEXUS_CORRUPT, "%s", text);
 }
 
+int masters_failed (const masters_t *self, nexus_error_t *error)
+{
+    const char *text = simulator_error (self->sim), *seed_end = strchr (text, ',');
+    return nexus_error_set (error, NEXUS_CORRUPT, "%s", seed_end ? seed_end + 2 : text);
+}
+
 machine_t *masters_machine (masters_t *self, const record_key_t *key)
 {
     for (unsigned i = 0; i < self->machine_count; i++)
@@ -197,7 +203,7 @@ static int run (masters_t *self, nexus_error_t *error)
                                 self->options.steps - simulator_steps (self->sim),
                                 masters_faults_due, self);
     if (result == SIMULATOR_FAILED)
-        return nexus_error_set (error, NEXUS_CORRUPT, "%s", simulator_error (self->sim));
+        return masters_failed (self, error);
     return masters_rest (self, error) ? -1 : masters_judge (self, error);
 }
 

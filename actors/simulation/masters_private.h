@@ -151,6 +151,8 @@ const raft_conf_state_t *masters_conf (const masters_t *self);
 bool masters_is_member (const raft_conf_state_t *conf, const record_key_t *key);
 /*  A ledger with nothing in it. */
 tables_t *masters_open_tables (void);
+/*  What the simulator says of the step that broke something, but for the seed. -1. */
+int masters_failed (const masters_t *self, nexus_error_t *error);
 record_key_t masters_new_key (masters_t *self);
 /*  NULL: it isn't a master's. */
 machine_t *masters_machine (masters_t *self, const record_key_t *key);

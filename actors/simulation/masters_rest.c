@@ -123,7 +123,6 @@ int masters_rest (masters_t *self, nexus_error_t *error)
         }
         result = SIMULATOR_FAILED;
     }
-    return result == SIMULATOR_FAILED
-               ? nexus_error_set (error, NEXUS_CORRUPT, "%s", simulator_error (self->sim))
-               : fail_with (self, error, "not at rest after the faults");
+    return result == SIMULATOR_FAILED ? masters_failed (self, error)
+                                      : fail_with (self, error, "not at rest after the faults");
 }
