@@ -88,12 +88,19 @@ promoted() { "$nexus" master promote m2; }
 until_true 20 "m2 has caught up" promoted
 run m3
 expect 0 "m3 is a voter" add m3
+kill -9 "$(pid m2)" # it will miss what comes now
 run m4
 run m5
 expect 0 "m4 is a voter" add m4
 expect 0 "m5 is a voter" add m5
 has_voters 5 || fail "$("$nexus" master list)"
 expect 0 "m5 is a voter" add m5 # asked again
+
+# m2 comes back under a leader that it has never heard of: the others tell it.
+expect 0 "m5 leads" "$nexus" master transfer --to m5
+run m2
+follows() { "$nexus" master list | grep -qE '^m2 +voter +follower'; }
+until_true 20 "m2 follows m5" follows
 
 # A learner that nobody has started is no voter.
 expect 0 "m6 is a learner" add m6 --learner
