@@ -116,6 +116,13 @@ void election_admission_entry (election_t *self, const raft_entry_t *entry)
     arena_reset (&arena);
 }
 
+/*  The own incarnation, as this master's own record has it. */
+static uint64_t s_own_record (const election_t *self)
+{
+    const record_key_t *key = election_key (self, self->id);
+    return key ? election_on_record (self, key) : 0;
+}
+
 /*  ---- sending ------------------------------------------------------------- */
 
 void election_admission_mark (election_t *self, uint64_t to, consensus_t *record)
@@ -123,6 +130,7 @@ void election_admission_mark (election_t *self, uint64_t to, consensus_t *record
     record->incarnation = self->incarnation;
     record->expected = election_expected (self, to);
     record->has_nothing = election_has_nothing (self);
+    record->record_index = s_own_record (self) == self->incarnation ? self->conf.index : 0;
 }
 
 /*  To one that doesn't know this master as it is now, or that is to know that it is known: a
@@ -159,7 +167,8 @@ static void s_refuse_peer (election_t *self, context_t *ctx, election_peer_t *pe
     peer->complain_ms = election_now_ms (ctx) + COMPLAIN_MS;
     log_error (context_log (ctx),
                "a master comes with another log than is on record: its disk was lost or replaced. "
-               "It is not listened to; remove it (nexus master remove), empty its directory, and add it again",
+               "It is not listened to; remove it (nexus master remove), empty its directory, and "
+               "add it again",
                LOG_NODE ("master", &peer->key),
                LOG_UINT ("on_record", election_on_record (self, &peer->key)),
                LOG_UINT ("its_log", incarnation));
@@ -184,16 +193,8 @@ void election_admission_begin (election_t *self, context_t *ctx)
         election_admission_entry (self, &first);
         raft_blob_release (first.blob);
     }
-    election_admission_check (self, ctx);
     election_found (self);
     election_admission_greet (self, ctx, 0);
-}
-
-void election_admission_check (election_t *self, context_t *ctx)
-{
-    uint64_t recorded = election_on_record (self, context_node (ctx));
-    if (self->incarnation && recorded && recorded != self->incarnation)
-        s_be_refused (self, ctx, recorded);
 }
 
 /*  Takes down what the message says of its sender. */
@@ -235,31 +236,43 @@ static bool s_admit_to_nothing (election_t *self, const consensus_t *record)
     return s_founders_are_ready (self);
 }
 
+static bool s_from_leader (uint64_t type)
+{
+    return type == RAFT_MSG_APP || type == RAFT_MSG_HEARTBEAT || type == RAFT_MSG_SNAP;
+}
+
+/*  The sender has this master's log for another one. True if it is the leader, and right. */
+static bool s_knows_better (const election_t *self, const consensus_t *record)
+{
+    return s_from_leader (record->type) && !record->has_nothing &&
+           s_own_record (self) != self->incarnation;
+}
+
 bool election_admit (election_t *self, context_t *ctx, uint64_t from, const consensus_t *record)
 {
     election_peer_t *peer = s_peer (self, from);
     if (self->incarnation == 0)
         return true; /* a log that has none */
     uint64_t recorded = election_on_record (self, &peer->key);
-    if (recorded && recorded != record->incarnation) {
+    /* The record here may be old: one that has a later one, with its own log on it, was removed and
+       let in again meanwhile. */
+    if (recorded && recorded != record->incarnation && record->record_index <= self->conf.index) {
         s_refuse_peer (self, ctx, peer, record->incarnation);
         return false;
     }
-    bool nothing = election_has_nothing (self);
     if (record->expected && record->expected != self->incarnation) {
-        /* One that has nothing itself remembers a log that was here before, and learns; one that
-           has the record knows better, unless the own one says otherwise. */
-        if (!record->has_nothing && nothing)
+        /* One that has nothing itself remembers a log that was here before, and learns. */
+        if (s_knows_better (self, record))
             s_be_refused (self, ctx, record->expected);
         else
             s_hear (self, ctx, peer, record);
         return false;
     }
     s_hear (self, ctx, peer, record);
-    if (record->expected && nothing && !record->has_nothing)
-        self->refused_as = 0; /* it was let in meanwhile */
+    if (s_from_leader (record->type) && !record->has_nothing)
+        self->refused_as = 0; /* it was let in again meanwhile */
     if (self->refused_as)
         return false;
-    return !nothing || !(self->args->records || self->args->join) ||
+    return !election_has_nothing (self) || !(self->args->records || self->args->join) ||
            s_admit_to_nothing (self, record);
 }

@@ -260,7 +260,6 @@ static void s_take_conf (election_t *self, context_t *ctx, const cluster_conf_t 
     else
         s_report (self, ctx, &before);
     s_forget_logs (self);
-    election_admission_check (self, ctx);
 }
 
 static void s_take_change (election_t *self, context_t *ctx, const election_change_t *change)

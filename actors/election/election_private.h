@@ -171,8 +171,6 @@ void election_admission_mark (election_t *self, uint64_t to, consensus_t *record
 void election_admission_begin (election_t *self, context_t *ctx);
 /*  An entry is appended to the own log. */
 void election_admission_entry (election_t *self, const raft_entry_t *entry);
-/*  Another configuration is in force. */
-void election_admission_check (election_t *self, context_t *ctx);
 /*  Founders that have nothing make themselves known: to that one, 0: to all. */
 void election_admission_greet (election_t *self, context_t *ctx, uint64_t id);
 /*  The incarnation on record; 0: none. */

@@ -32,7 +32,8 @@ RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
     F (UINT, cluster, _, .doc = "The sender's cluster's number; 0: it doesn't know yet. Those of another cluster are not listened to.") \
     F (UINT, incarnation, _, .doc = "Of the sender's log, drawn when that was made.") \
     F (UINT, expected, _, .doc = "The incarnation of the receiver's log that is on record (or, if has_nothing, that was heard of last); 0: none.") \
-    F (BOOL, has_nothing, _, .doc = "The sender's log and ledger are empty.")
+    F (BOOL, has_nothing, _, .doc = "The sender's log and ledger are empty.") \
+    F (UINT, record_index, _, .doc = "Log index of the configuration that the sender has in force, if its own incarnation stands there; 0: it doesn't.")
 RECORD_DECLARE (consensus, CONSENSUS)
 
 /*  To "election" on any master, as a request: wait until the ledger of this master

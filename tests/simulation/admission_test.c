@@ -375,10 +375,12 @@ static void test_replaced_disk_decides_nothing (void **state)
     run (self, 10000000);
     assert_int_equal (self->committed_last, last);
     const election_t *replaced = election_of (self, 0), *other = election_of (self, 2);
-    assert_true (replaced->refused_as != 0 && replaced->refused_as != replaced->incarnation);
+    assert_int_equal (raft_soft_state (replaced->raft).leader, 0);
     assert_true (other->refusals > 0);
     simulator_restart (self->sim, 1);
     run (self, 5000000);
+    assert_int_equal (replaced->refused_as, election_on_record (other, &self->keys[0]));
+    assert_int_not_equal (replaced->refused_as, replaced->incarnation);
     assert_true (self->committed_last > last);
     cluster_destroy (&self);
 }

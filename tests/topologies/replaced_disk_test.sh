@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A master loses its disk and comes back empty under its key: it is refused, says so, and does no
+# harm; removed and added again, it takes part as before.
+. "$(dirname "$0")/lib.sh"
+start_cluster --masters 3 --workers 0 --sites 1
+shows() { "$nexus" status --raft | grep -qE "$1"; }
+until_true 10 "a leader" shows '^m[123] +leader'
+"$nexus" kv put before 1 >/dev/null
+
+lost=m1
+[ "$(leader)" != m1 ] || lost=m2
+kill -9 "$(pid_of $lost)"
+rm -rf "$dir/$lost/log" "$dir/$lost/ledger"
+until_true 20 "$lost is refused" shows "^$lost +refused"
+grep -q "not the one that the others have on record" "$dir/$lost/node.log" || fail "$lost is silent"
+grep -qh "comes with another log than is on record" "$dir"/m?/node.log || fail "the others are silent"
+"$nexus" status --raft | grep -q "^$lost: its log is not" || fail "status doesn't say what to do"
+
+# The two others are a majority; with one of them and the refused one nothing can be decided.
+"$nexus" kv put while 2 >/dev/null
+leading=$(leader)
+terms() { "$nexus" status --json --stale | field term; }
+term=$(terms)
+sleep 1
+[ "$(terms)" = "$term" ] && [ "$(leader)" = "$leading" ] || fail "$lost disturbs"
+
+# nexus up restarts nodes that die: a changed configuration is read then.
+"$nexus" master remove "$lost" >/dev/null
+key=$(grep -A1 "name: $lost\$" "$dir/$lost/master.yaml" | grep -oE '[0-9a-f]{64}')
+link=$(sed -n 's/^bind: "\(.*\)"$/\1/p' "$dir/$lost/master.yaml")
+grep -q '^join: true' "$dir/$lost/master.yaml" || sed -i '/^site:/a join: true' "$dir/$lost/master.yaml"
+kill -9 "$(pid_of "$lost")"
+rm -rf "$dir/$lost/log" "$dir/$lost/ledger" "$dir/$lost/founders"
+sleep 0.2
+"$nexus" master add "$lost" --key "$key" --link "$link" --wait 30 >/dev/null
+until_true 10 "$lost takes part again" shows "^$lost +follower"
+[ "$("$nexus" kv get before)$("$nexus" kv get while)" = 12 ] || fail "the store has forgotten something"
