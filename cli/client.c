@@ -291,6 +291,8 @@ static CURLcode ask_once (client_t *self, const char *endpoint, const question_t
     curl_easy_reset (curl); /* connections are kept */
     answer->body.limit = BODY_MAX;
     curl_easy_setopt (curl, CURLOPT_URL, url);
+    /* "a/../b" names something else than "b"; the master says so. */
+    curl_easy_setopt (curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt (curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt (curl, CURLOPT_ERRORBUFFER, self->curl_error);
     curl_easy_setopt (curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);

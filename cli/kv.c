@@ -36,6 +36,26 @@ static const option_t list_options[] = {
     {0},
 };
 
+/*  Keys stand in paths of URLs. */
+static int check_key (const char *key, nexus_error_t *error)
+{
+    for (const char *part = key;; part++) {
+        size_t size = strcspn (part, "/");
+        if (size == 0 || (size == 1 && *part == '.') || (size == 2 && strncmp (part, "..", 2) == 0))
+            return nexus_error_set (
+                error, NEXUS_INVALID,
+                "KEY: \"%.400s\" has an empty, \".\" or \"..\" part between its "
+                "slashes",
+                key);
+        for (size_t i = 0; i < size; i++)
+            if ((unsigned char)part[i] < ' ' || part[i] == 0x7f)
+                return nexus_error_set (error, NEXUS_INVALID, "KEY: it has a control character");
+        part += size;
+        if (!*part)
+            return 0;
+    }
+}
+
 /*  The path of a key, whose slashes are those of the path. */
 static void key_path (const char *key, buffer_t *path)
 {
@@ -57,6 +77,11 @@ static void key_path (const char *key, buffer_t *path)
 static int write_entry (options_t *options, const char *method, const buffer_t *value)
 {
     nexus_error_t error;
+    uint64_t version;
+    if (check_key (options_argument (options, 0), &error) ||
+        (options_text (options, "if-version") &&
+         options_number (options, "if-version", 0, INT64_MAX, &version, &error)))
+        return command_fail (&error);
     client_t *client = client_new (options, &error);
     if (!client)
         return command_fail (&error);
@@ -142,6 +167,8 @@ static int run_delete (options_t *options)
 static int run_get (options_t *options)
 {
     nexus_error_t error;
+    if (check_key (options_argument (options, 0), &error))
+        return command_fail (&error);
     client_t *client = client_new (options, &error);
     if (!client)
         return command_fail (&error);

@@ -20,7 +20,7 @@ static const char masters_path[] = "/api/v1/masters";
 static const option_t list_options[] = {CLIENT_OPTIONS, CLIENT_STALE, CLIENT_JSON, {0}};
 static const option_t plain_options[] = {CLIENT_OPTIONS, CLIENT_JSON, {0}};
 static const option_t add_options[] = {
-    {"key", 'k', "HEX", {NULL}, NULL, "Its public key: nexus key show DIR/node.key."},
+    {"key", 'k', "HEX", {NULL}, NULL, "Its public key: nexus key DIR/node.key."},
     {"link", 'l', "URL", {NULL}, NULL, "tcp://HOST:PORT at which masters and workers reach it."},
     {"api", 'a', "URL", {NULL}, "", "https://HOST:PORT of its API."},
     {"learner", 0, NULL, .doc = "Leave it a learner: it gets everything and decides nothing."},

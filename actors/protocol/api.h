@@ -174,7 +174,7 @@ RECORD_DECLARE (master_info_list, MASTER_INFO_LIST)
 
 #define MASTER_REQUEST(F) \
     F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "Unique in the cluster.") \
-    F (KEY, key, _, .flags = RECORD_REQUIRED, .doc = "Its public key: nexus key show DIR/node.key on its machine.") \
+    F (KEY, key, _, .flags = RECORD_REQUIRED, .doc = "Its public key: nexus key DIR/node.key on its machine.") \
     F (STRING, endpoint, _, .flags = RECORD_REQUIRED, .min = 1, .max = 200, .doc = "tcp://HOST:PORT of its link.") \
     F (STRING, api, _, .max = 200, .doc = "https://HOST:PORT of its API.")
 RECORD_DECLARE (master_request, MASTER_REQUEST)

@@ -21,7 +21,7 @@ extern const record_choices_t durability_choices; /* of raft_log_durability_t */
 
 #define PEER_CONFIG(F) \
     F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63, .doc = "The master's name.") \
-    F (KEY, key, _, .flags = RECORD_REQUIRED, .doc = "Its public key: nexus key show FILE.") \
+    F (KEY, key, _, .flags = RECORD_REQUIRED, .doc = "Its public key: nexus key FILE.") \
     F (STRING, endpoint, _, .flags = RECORD_REQUIRED, .min = 1, .max = 200, .doc = "tcp://HOST:PORT of its link.") \
     F (STRING, api, _, .max = 200, .doc = "https://HOST:PORT of its API.")
 RECORD_DECLARE (peer_config, PEER_CONFIG)

@@ -79,3 +79,11 @@ expect 0 "no majority" "$nexus" status --endpoint "$(api 1)"
 kill -CONT "$(pid_of m2)" "$(pid_of m3)"
 healed() { [ "$("$nexus" kv get once)" = y ]; }
 until_true 20 "the cluster answers again" healed
+
+# A key is what it says, not what a path would make of it.
+for key in a/../b a/./b ../cluster/status "" a//b $'a\nb'; do
+    expect 65 'KEY: ' "$nexus" kv put "$key" x
+    expect 65 'KEY: ' "$nexus" kv get "$key"
+done
+expect 66 'there is no key' "$nexus" kv get b
+expect 65 "if-version" "$nexus" kv put a x --if-version abc
