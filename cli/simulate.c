@@ -1,8 +1,10 @@
 /*  simulate - nexus simulate: masters, or whole clusters, over virtual time, a seed each */
+#include "actors/simulation/fault_kinds.h"
 #include "actors/simulation/masters.h"
 #include "actors/simulation/seeds.h"
 #include "actors/simulation/simulation.h"
 #include "cli/command.h"
+#include "cli/shrink.h"
 #include "runtime/planted.h"
 
 #include <errno.h>
@@ -21,6 +23,11 @@ static const option_t simulate_options[] = {
     {"jobs", 'j', "N", .def = "8", .doc = "With workers: jobs to submit, 1 to 200."},
     {"seconds", 0, "N", .def = "60", .doc = "With workers: virtual seconds with faults."},
     {"clocks", 0, NULL, .doc = "With workers: wall clocks disagree and jump, as the profile says."},
+    {"clients", 0, "N", .def = "0",
+     .doc = "Without workers: clients that ask, up to 24; 0: as the seed says."},
+    {"without", 0, "KINDS", .def = "",
+     .doc = "Without workers: leave out kinds of faults: loss,crashes ..."},
+    {"no-shrink", 0, NULL, .doc = "Don't look for a smaller simulation that fails likewise."},
     {"processes", 0, "N", .def = "0", .doc = "Seeds to run at once; 0: one for each core."},
     {"plant", 0, "BUG", .environment = {"NEXUS_PLANT"},
      .doc = "Switch on a planted bug; for builds with -DNEXUS_PLANTED_BUGS=ON."},
@@ -37,6 +44,8 @@ typedef struct {
     masters_options_t masters;
     FILE *trace;
     uint64_t failed, steps, restarts, jobs, done, undecided;
+    uint64_t failed_seed; /* the first one */
+    char failure[500];
 } simulate_t;
 
 /*  "7" or "1..20". */
@@ -85,6 +94,10 @@ static int check_world (options_t *options, bool whole, nexus_error_t *error)
                                     "--%s: there are no jobs without workers; say how many with "
                                     "--workers N",
                                     of_workers[i]);
+    static const char *const of_masters[] = {"clients", "without"};
+    for (size_t i = 0; i < sizeof of_masters / sizeof of_masters[0] && whole; i++)
+        if (options_source (options, of_masters[i]) > OPTION_DEFAULT)
+            return nexus_error_set (error, NEXUS_INVALID, "--%s: not with workers", of_masters[i]);
     if (whole && options_source (options, "steps") > OPTION_DEFAULT)
         return nexus_error_set (error, NEXUS_INVALID,
                                 "--steps: with workers, faults last for --seconds N");
@@ -93,7 +106,7 @@ static int check_world (options_t *options, bool whole, nexus_error_t *error)
 
 static int parse (options_t *options, simulate_t *self, nexus_error_t *error)
 {
-    uint64_t masters = 0, workers, jobs, seconds, steps;
+    uint64_t masters = 0, workers, jobs, seconds, steps, clients, without;
     if (parse_seeds (options_text (options, "seeds"), &self->first, &self->last, error) ||
         (options_text (options, "masters") &&
          options_number (options, "masters", 1, MASTERS_MAX, &masters, error)) ||
@@ -101,6 +114,8 @@ static int parse (options_t *options, simulate_t *self, nexus_error_t *error)
         options_number (options, "jobs", 1, 200, &jobs, error) ||
         options_number (options, "seconds", 1, 86400, &seconds, error) ||
         options_number (options, "steps", 1, 1000000000, &steps, error) ||
+        options_number (options, "clients", 0, MASTERS_ASKERS_MAX, &clients, error) ||
+        fault_kinds_parse (options_text (options, "without"), &without, error) ||
         options_number (options, "processes", 0, 256, &self->processes, error) ||
         check_world (options, workers > 0, error) ||
         open_trace (self, options_text (options, "trace"), error))
@@ -118,6 +133,8 @@ static int parse (options_t *options, simulate_t *self, nexus_error_t *error)
     self->masters = (masters_options_t){.masters = masters ? (unsigned)masters : 5,
                                         .profile = profile,
                                         .steps = steps,
+                                        .clients = (unsigned)clients,
+                                        .without = without,
                                         .trace = self->trace};
     return 0;
 }
@@ -147,10 +164,12 @@ static void print_failure (const simulate_t *self, uint64_t seed, const char *te
                 seed, self->simulation.masters, self->simulation.profile, self->simulation.workers,
                 self->simulation.jobs, self->simulation.faults_ms / 1000,
                 self->simulation.wrong_clocks ? " --clocks" : "", text);
-    else
-        printf ("nexus simulate --seeds %" PRIu64 " --masters %u --profile %s --steps %" PRIu64
-                ": %s\n",
-                seed, self->masters.masters, self->masters.profile, self->masters.steps, text);
+    else {
+        masters_options_t options = self->masters;
+        options.seed = seed;
+        shrink_print_command (&options);
+        printf (": %s\n", text);
+    }
 }
 
 static void cluster_ended (void *context, uint64_t seed, const void *ended, const char *error)
@@ -182,8 +201,13 @@ static void masters_ended (void *context, uint64_t seed, const void *ended, cons
     self->restarts += report->restarts;
     self->done += report->done;
     self->undecided += report->undecided;
-    if (error)
+    if (error) {
         print_failure (self, seed, error);
+        if (!*self->failure) {
+            self->failed_seed = seed;
+            snprintf (self->failure, sizeof self->failure, "%s", error);
+        }
+    }
     if (self->verbose)
         printf ("seed %" PRIu64 ": %s, %" PRIu64 " steps, %" PRId64 " virtual ms, term %" PRIu64
                 ", %" PRIu64 " log entries, %" PRIu64 " restarts, %" PRIu64
@@ -209,6 +233,14 @@ static void print_sum (const simulate_t *self)
                 self->undecided);
 }
 
+static void shrink (const simulate_t *self)
+{
+    masters_options_t failed = self->masters;
+    failed.seed = self->failed_seed;
+    masters_options_t smaller = shrink_masters (&failed, self->failure);
+    shrink_print (&smaller);
+}
+
 static int run_simulate (options_t *options)
 {
     nexus_error_t error = {0};
@@ -232,6 +264,8 @@ static int run_simulate (options_t *options)
     if (seeds_run (&seeds, &error))
         return command_fail (&error);
     print_sum (&self);
+    if (*self.failure && !options_flag (options, "no-shrink") && !self.trace)
+        shrink (&self);
     if (self.trace && fclose (self.trace)) {
         nexus_error_set (&error, NEXUS_IO, "--trace: can't write %s: %s",
                          options_text (options, "trace"), strerror (errno));
@@ -249,7 +283,8 @@ const command_t command_simulate = {
     "masters and clients that write and read; after each step Raft's invariants are\n"
     "checked. With --workers, clients submit and cancel jobs, and in the end all jobs\n"
     "have to end on all masters. A seed that fails is named by the command that runs\n"
-    "it again, with the reason; add --trace FILE to see each step.\n"
+    "it again, with the reason; add --trace FILE to see each step. For\n"
+    "the first one a smaller simulation is looked for that fails likewise.\n"
     "Exit code: 0 if no seed failed, else 1.",
     simulate_options,
     0,

@@ -46,3 +46,12 @@ int planted_plant (const char *name, nexus_error_t *error)
     switch_on (bug);
     return 0;
 }
+
+const char *planted_name (void)
+{
+#ifdef NEXUS_PLANTED_BUGS
+    return bugs[planted_now].name;
+#else
+    return NULL;
+#endif
+}

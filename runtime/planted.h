@@ -72,3 +72,5 @@ const planted_bug_t *planted_bug (planted_t bug);
 /*  Switches one on, and the others off; "" or NULL: none. -1 if there is no such bug, or this
     build has none. Before any thread or process begins. */
 int planted_plant (const char *name, nexus_error_t *error);
+/*  Of the one that is switched on; NULL: none. */
+const char *planted_name (void);

@@ -1,6 +1,8 @@
 /*  masters - the masters' world: see the header. */
 #include "actors/simulation/masters_private.h"
 
+#include "actors/simulation/fault_kinds.h"
+
 #include "actors/election/election_private.h"
 
 #include <assert.h>
@@ -269,6 +271,7 @@ int masters_run (const masters_options_t *options, masters_report_t *ret_report,
     self->options = checked;
     random_seed (&self->random, checked.seed);
     self->sim = simulator_new (checked.seed, simulator_profile (checked.profile));
+    fault_kinds_leave_out (self->sim, checked.without);
     /* What is sent in small pieces can be half there. */
     if (random_below (&self->random, 2))
         self->message_bytes_max = 1 + random_below (&self->random, 1000);

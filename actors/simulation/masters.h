@@ -22,13 +22,15 @@
 
 #include "runtime/simulator.h"
 
-enum { MASTERS_MAX = 7 };
+enum { MASTERS_MAX = 7, MASTERS_ASKERS_MAX = 24 };
 
 typedef struct {
     uint64_t seed;
     unsigned masters;    /* 1 to MASTERS_MAX; 0: 5 */
     const char *profile; /* of simulator_profile; NULL: "swarm" */
     uint64_t steps;      /* turns of actors while things fail; 0: 20,000 */
+    unsigned clients;    /* that ask; 0: as the seed says */
+    uint64_t without;    /* kinds of faults that are left out: fault_kinds.h */
     FILE *trace;         /* a line for each step; or NULL */
 } masters_options_t;
 

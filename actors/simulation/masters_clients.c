@@ -308,6 +308,10 @@ void masters_add_clients (masters_t *self)
 {
     unsigned nodes = 1 + (unsigned)random_below (&self->random, MASTERS_CLIENT_NODES_MAX);
     unsigned each = 1 + (unsigned)random_below (&self->random, MASTERS_ASKERS_MAX / nodes);
+    if (self->options.clients) {
+        nodes = 1;
+        each = self->options.clients;
+    }
     self->key_count = 1 + (unsigned)random_below (&self->random, MASTERS_KEYS_MAX);
     /* From one thing after the other to one a second. */
     static const int64_t pauses_ms[] = {0, 2, 20, 200};

@@ -80,7 +80,7 @@ typedef struct {
 } seen_t;
 
 enum { SPARES_MAX = 4, MACHINES_MAX = MASTERS_MAX + SPARES_MAX };
-enum { MASTERS_KEYS_MAX = 6, MASTERS_CLIENT_NODES_MAX = 3, MASTERS_ASKERS_MAX = 24 };
+enum { MASTERS_KEYS_MAX = 6, MASTERS_CLIENT_NODES_MAX = 3 };
 
 /*  A client, as its actor is given it. */
 typedef struct {
