@@ -222,8 +222,12 @@ void raft_on_append_resp (raft_t *self, const raft_message_t *message)
     peer->recent_active = true;
     peer->heard_ms = self->now_ms;
     if (message->reject && message->force) {
-        /* Its disk lost entries that it had acknowledged: it has them no more. */
-        tracker_lost (peer, message->reject_hint < last ? message->reject_hint : last);
+        /* Its disk lost entries that it had acknowledged: it has them no more. Said again (it
+           is, with each heartbeat), it changes nothing: what was sent is on its way. */
+        uint64_t known = message->reject_hint < last ? message->reject_hint : last;
+        if (peer->state == TRACKER_PROBE && peer->match <= known && peer->next <= known + 1)
+            return;
+        tracker_lost (peer, known);
         s_send_append (self, peer, true);
         return;
     }

@@ -322,6 +322,8 @@ static void take_compact (actor_t *self, context_t *ctx, const message_t *messag
         sim_disk_erase (log->disk, log->state.first + KEY_OF_FIRST, index + KEY_OF_FIRST);
         log->state.first = index + 1;
         log->state.previous_term = head.term;
+        if (log->damaged && log->damaged < log->state.first)
+            look_for_damage (log);
         if (log->damaged && log->damaged <= index)
             look_for_damage (log);
     }
