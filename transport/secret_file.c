@@ -42,8 +42,9 @@ static int parse (const char *path, const char *what, const char *text, size_t t
                                 what);
     text += header_size;
     text_size -= header_size;
-    while (text_size && text[text_size - 1] == '\n')
-        text_size--;
+    const char *end_of_line = memchr (text, '\n', text_size);
+    if (end_of_line)
+        text_size = (size_t)(end_of_line - text);
     size_t found;
     const char *end;
     if (text_size < size * 2)
@@ -58,6 +59,47 @@ static int parse (const char *path, const char *what, const char *text, size_t t
         return nexus_error_set (error, NEXUS_CORRUPT,
                                 "%s: expected %zu hex digits in its second line", path, size * 2);
     return 0;
+}
+
+static int write_all (int fd, const char *text, size_t size)
+{
+    while (size) {
+        ssize_t n = write (fd, text, size);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        text += n;
+        size -= (size_t)n;
+    }
+    return fsync (fd);
+}
+
+int secret_file_is_marked (const char *path, bool *ret_marked, nexus_error_t *error)
+{
+    char line[FILE_SIZE_MAX];
+    int lines = 0;
+    FILE *file = fopen (path, "re");
+    if (!file)
+        return nexus_error_set (error, NEXUS_IO, "%s: %s", path, strerror (errno));
+    while (fgets (line, sizeof line, file))
+        lines++;
+    fclose (file);
+    sodium_memzero (line, sizeof line);
+    *ret_marked = lines > 2;
+    return 0;
+}
+
+int secret_file_mark (const char *path, nexus_error_t *error)
+{
+    int fd = open (path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : write_all (fd, "used\n", 5);
+    if (rc)
+        nexus_error_set (error, NEXUS_IO, "%s: it can't be marked as used: %s", path,
+                         strerror (errno));
+    if (fd >= 0)
+        close (fd);
+    return rc;
 }
 
 int secret_file_load (const char *path, const char *what, uint8_t *data, size_t size,
@@ -92,20 +134,6 @@ int secret_file_load (const char *path, const char *what, uint8_t *data, size_t 
     sodium_memzero (text, sizeof text);
     sodium_memzero (secret, sizeof secret);
     return rc;
-}
-
-static int write_all (int fd, const char *text, size_t size)
-{
-    while (size) {
-        ssize_t n = write (fd, text, size);
-        if (n == -1 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -1;
-        text += n;
-        size -= (size_t)n;
-    }
-    return fsync (fd);
 }
 
 /*  The new name itself must survive a crash too. */

@@ -13,6 +13,7 @@
 #include "actors/snapshots/snapshot_files.h"
 #include "runtime/supervisor.h"
 #include "storage/raft_log_actor.h"
+#include "transport/secret_file.h"
 #include "transport/zap.h"
 
 #include <stdlib.h>
@@ -142,6 +143,30 @@ static int list_configured (master_node_t *self, master_t **ret_masters, nexus_e
     return 0;
 }
 
+/*  A key goes with a log. If it has had one that is not here, it may be the log of a cluster that
+    has grown meanwhile, of which a configuration that names this master alone knows nothing. */
+static int check_key_is_new (const master_node_t *self, const char *key, nexus_error_t *error)
+{
+    bool used;
+    if (secret_file_is_marked (key, &used, error))
+        return -1;
+    if (!used || self->config->join || self->master_count > 1)
+        return 0;
+    return nexus_error_set (error, NEXUS_INVALID,
+                            "%.200s has had a Raft log, which is not in its directory any more. If the "
+                            "cluster has other masters, remove this one and let it join again (`join: "
+                            "true`, nexus master add); if not, nexus restore brings a backup back; to "
+                            "found a new cluster, make a new key", key);
+}
+
+static int mark_key (const char *key, nexus_error_t *error)
+{
+    bool used;
+    if (secret_file_is_marked (key, &used, error))
+        return -1;
+    return used ? 0 : secret_file_mark (key, error);
+}
+
 /*  Whom the cluster began with, or that it was there before us: told by the configuration file at
     the first start, and never again. */
 static int know_founders (master_node_t *self, log_t *log, nexus_error_t *error)
@@ -152,6 +177,9 @@ static int know_founders (master_node_t *self, log_t *log, nexus_error_t *error)
         return -1;
     int rc = masters_file_load (path, &self->arena, &self->founders, error);
     if (rc && error->code != NEXUS_NOT_FOUND)
+        return -1;
+    const char *key = path_in (self, "node.key");
+    if (fresh && check_key_is_new (self, key, error))
         return -1;
     if (rc || fresh) {
         bool join = fresh && self->config->join;
@@ -166,6 +194,8 @@ static int know_founders (master_node_t *self, log_t *log, nexus_error_t *error)
                             : "this master founds a cluster with those of its configuration file",
                   LOG_UINT ("founders", self->founders.masters.count));
     }
+    if (mark_key (key, error))
+        return -1;
     for (size_t i = 0; i < self->founders.masters.count; i++)
         self->founder_keys[i] = self->founders.masters.items[i].key;
     return 0;

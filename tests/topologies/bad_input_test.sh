@@ -60,3 +60,8 @@ cp "$dir/w1/join-token" "$work/thief/token"
 sed -e "s|name: w1|name: thief|" -e "s|$dir/w1|$work/thief|g" -e "s|join-token|token|" -e '/^log/,$d' \
     "$dir/w1/worker.yaml" >"$work/thief/worker.yaml"
 expect 77 "used up" timeout 40 "$nexus" worker --config "$work/thief/worker.yaml"
+
+# The only founder of a cluster that has lost its log: it must not found another one.
+"$nexus" down --dir "$dir" >/dev/null
+rm -rf "$dir/m1/log" "$dir/m1/ledger" "$dir/m1/founders"
+expect 65 "node.key has had a Raft log" timeout 20 "$nexus" master --config "$dir/m1/master.yaml"
