@@ -441,8 +441,10 @@ raft_result_t raft_configure (raft_t *self, const raft_conf_state_t *conf)
     if (tracker_conf_check (conf))
         return RAFT_INVALID;
     /* Those who leave hear of what is committed for the last time: it may be their removal. */
-    if (self->role == RAFT_LEADER)
+    if (self->role == RAFT_LEADER) {
+        self->commit_deadline_ms = self->now_ms;
         raft_replicate (self);
+    }
     tracker_configure (&self->tracker, conf, raft_journal_last (&self->journal) + 1);
     if (self->role != RAFT_LEADER)
         return RAFT_OK;

@@ -124,6 +124,7 @@ old=$(leader)
 expect 0 "$old is removed" "$nexus" master remove "$old"
 [ "$(leader)" != "$old" ] || fail "$old leads still"
 has_voters 4 || fail "$("$nexus" master list)"
+until_true 5 "$old hears of it" grep -q "was removed from the cluster" "$dir/$old/node.log"
 kill -9 "$(pid "$old")"
 
 # A leading master that is stopped hands over first.

@@ -237,6 +237,21 @@ static void test_removed_leader_steps_down (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  A follower that is removed hears of it, however long the leader keeps the news of commits. */
+static void test_removed_follower_hears_of_it (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.commit_delay_ms = 50;
+    cluster_t *cluster = cluster_found (3, 3, 1, &config);
+    cluster_elect (cluster, 1);
+    cluster_run (cluster, 200);
+    assert_int_equal (cluster_change (cluster, 1, CONFCHANGE_AUTO, "r3"), RAFT_OK);
+    cluster_settle (cluster);
+    assert_true (s_voters_are (cluster, 3, 2, 1, 2));
+    cluster_destroy (&cluster);
+}
+
 /*  Of two voters, the leader goes: the other one doesn't know that this is decided, and needs its
     vote once more. */
 static void test_two_become_one (void **state)
@@ -482,6 +497,7 @@ int main (void)
         cmocka_unit_test (test_new_leader_leaves_joint),
         cmocka_unit_test (test_learners_next),
         cmocka_unit_test (test_removed_leader_steps_down),
+        cmocka_unit_test (test_removed_follower_hears_of_it),
         cmocka_unit_test (test_two_become_one),
         cmocka_unit_test (test_removed_node_does_not_disturb),
         cmocka_unit_test (test_vote_before_the_promotion_is_applied),
