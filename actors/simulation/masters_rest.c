@@ -80,6 +80,8 @@ static void describe (const masters_t *self, char *text, size_t size)
 static uint64_t draw_dead (masters_t *self)
 {
     uint64_t dead = 0;
+    if (self->committed == 0)
+        return 0; /* a cluster begins when all its founders are there */
     if (!self->committed)
         return 0; /* a cluster is founded by all */
     const raft_conf_state_t *conf = masters_conf (self);
