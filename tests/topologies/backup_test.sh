@@ -52,7 +52,7 @@ done
 "$nexus" restore "$work/backup" --config "$work/m1.yaml" | grep -q 'm1 goes on at log index' || fail "restore m1"
 "$nexus" master --config "$work/m1.yaml" & one=$!
 "$nexus" master --config "$work/m2.yaml" & two=$!
-trap 'status=$?; kill "$one" "$two" 2>/dev/null; (exit $status); finish' EXIT
+trap 'status=$?; set +e; kill "$one" "$two" 2>/dev/null; (exit $status); finish' EXIT
 export NEXUS_API_ENDPOINT=$m1_api
 until_true 20 "m1 leads" "$nexus" kv put alone x
 expect 0 '' "$nexus" master add m2 --key "$(key m2)" --link "$(link m2)" --api "$m2_api" --wait 60
