@@ -17,6 +17,7 @@ stop_started() {
     local status=$?
     touch "$work/enough"
     for pid in "${started[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    set +e # or this very line would end it
     (exit $status)
     finish
 }
