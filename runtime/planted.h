@@ -39,7 +39,6 @@
     B (LEASE_OF_WALL_CLOCK,   "lease-of-wall-clock",   "timeouts and leases go by a clock that jumps",     "election.c, election_now_ms") \
     B (LEASE_FROM_ANSWER,     "lease-from-answer",     "a lease begins when the heartbeat's answer comes", "raft_replication.c, s_extend_lease") \
     B (LEASE_AFTER_TRANSFER,  "lease-after-transfer",  "a leader keeps its lease while it hands over",     "raft_election.c, raft_send_timeout_now") \
-    B (READ_ROUND_REUSED,     "read-round-reused",     "a heartbeat that was sent before confirms a read", "raft_read.c, raft_reads_begin") \
     B (READ_BEFORE_NOOP,      "read-before-noop",      "a new leader's reads don't wait for its first commit", "raft_read.c, raft_reads_begin") \
     B (READ_ID_REUSED,        "read-id-reused",        "the answer to an earlier read confirms a later one", "election_requests.c, s_confirms") \
     B (READ_BEFORE_APPLIED,   "read-before-applied",   "a read does not wait until its index is applied",  "election_requests.c, s_reads_applied") \

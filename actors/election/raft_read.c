@@ -83,7 +83,7 @@ void raft_reads_begin (raft_t *self)
         (!raft_committed_in_term (self) && !PLANTED (READ_BEFORE_NOOP)))
         return;
     bool lease = self->config.read_lease && raft_lease_valid (self);
-    if (!lease && !PLANTED (READ_ROUND_REUSED))
+    if (!lease)
         raft_heartbeat (self);
     for (size_t i = self->waiting_count; i-- > 0 && self->waiting[i].round == 0;) {
         self->waiting[i].index = self->journal.committed;
