@@ -192,14 +192,16 @@ static int64_t next_of_machine (masters_t *self, machine_t *machine)
 /*  ---- disks that are lost ------------------------------------------------------------------ */
 
 /*  A machine comes back with its key and an empty disk. A minority's may, or what is committed
-    could be lost; a disk that rots counts as well. */
+    could be lost; a disk that rots counts as well. Not before the founding entry is committed: a
+    leader that loses its disk before anybody has an entry of its own is followed by another one
+    in the same term, harmlessly, and the checks don't know that (see admission_test). */
 static void wipe (masters_t *self)
 {
     unsigned lost = 0;
     machine_t *machine = any_machine (self);
     for (unsigned i = 0; i < self->machine_count; i++)
         lost += self->machines[i].rots || self->machines[i].wiped;
-    if (self->machine_count > self->options.masters || machine->wiped ||
+    if (self->committed == 0 || self->machine_count > self->options.masters || machine->wiped ||
         (!machine->rots && lost >= (self->options.masters - 1) / 2))
         return;
     restart_within (self, machine, 4 * STRIKE_NS);
