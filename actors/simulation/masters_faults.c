@@ -66,7 +66,8 @@ static void rot (masters_t *self)
 {
     machine_t *machine = any_machine (self);
     const simulated_log_state_t *log = &machine->log.durable;
-    if (!machine->rots || log->last < log->first)
+    /* A cluster is founded by whole logs only. */
+    if (!machine->rots || log->last < log->first || self->committed == 0)
         return;
     uint64_t index = log->first + random_below (&self->random, log->last + 1 - log->first);
     self->rotten += simulated_log_rot (&machine->log, index);
