@@ -16,9 +16,12 @@ typedef struct {
     size_t count; /* ever noted */
     uint32_t last_us;
     uint32_t p50_us;
+    uint32_t p90_us;
     uint32_t p99_us;
 } flush_times_t;
 
 /*  Exact as long as fewer than FLUSH_TIMES_STEP are there, then brought up to date with every
     FLUSH_TIMES_STEP-th. */
 void flush_times_note (flush_times_t *self, int64_t duration_ns);
+/*  Brings the percentiles up to date now. */
+void flush_times_update (flush_times_t *self);

@@ -137,6 +137,9 @@ void raft_leave_check (raft_t *self);
 bool raft_in_lease (const raft_t *self);
 /*  The leader is known to lead no more: what was promised to it is void. */
 void raft_forget_leader (raft_t *self);
+/*  On a follower: its leader is out of reach, or surely no leader any more; then nothing that was
+    promised to it counts. Campaigns soon. */
+void raft_leader_gone (raft_t *self, bool surely);
 /*  A leader was heard: takes its timeout over and promises it not to vote meanwhile. */
 void raft_promise (raft_t *self, uint64_t timeout_ms);
 void raft_send_timeout_now (raft_t *self, uint64_t to);

@@ -199,6 +199,19 @@ void raft_forget_leader (raft_t *self)
     self->promise_ms = self->now_ms;
 }
 
+void raft_leader_gone (raft_t *self, bool surely)
+{
+    if (surely)
+        raft_forget_leader (self);
+    /* All followers see that at the same moment and may not ask one another before they are all
+       free again: hence a little later, and not all at once. */
+    int64_t timeout_ms = self->config.election_timeout_ms;
+    int64_t from_ms = self->now_ms > self->promise_ms ? self->now_ms : self->promise_ms;
+    int64_t at_ms = from_ms + timeout_ms / 16 + raft_random (self, (timeout_ms + 3) / 4);
+    if (at_ms < self->election_deadline_ms)
+        self->election_deadline_ms = at_ms;
+}
+
 void raft_promise (raft_t *self, uint64_t timeout_ms)
 {
     int64_t min_ms = self->config.election_timeout_min_ms;

@@ -265,15 +265,8 @@ void raft_unreachable (raft_t *self, uint64_t id)
     if (self->role == RAFT_LEADER && peer && peer->state == TRACKER_REPLICATE &&
         id != self->config.id)
         tracker_become_probe (peer);
-    if (self->role != RAFT_FOLLOWER || self->leader != id || id == 0)
-        return;
-    /* All followers see that at the same moment and may not ask one another before they are all
-       free again: hence a little later, and not all at once. */
-    int64_t timeout_ms = self->config.election_timeout_ms;
-    int64_t from_ms = self->now_ms > self->promise_ms ? self->now_ms : self->promise_ms;
-    int64_t at_ms = from_ms + timeout_ms / 16 + raft_random (self, (timeout_ms + 3) / 4);
-    if (at_ms < self->election_deadline_ms)
-        self->election_deadline_ms = at_ms;
+    if (self->role == RAFT_FOLLOWER && self->leader == id && id != 0)
+        raft_leader_gone (self, false);
 }
 
 void raft_heartbeat (raft_t *self)

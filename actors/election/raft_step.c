@@ -34,7 +34,7 @@ static bool s_later_term (raft_t *self, const raft_message_t *message)
     /* A leader that asks for votes leads no more, has no lease, and can't come back in its term:
        whoever asks for votes of a term never wins an earlier one afterwards. */
     if (s_is_vote (message) && self->leader == message->from && self->role == RAFT_FOLLOWER)
-        raft_forget_leader (self);
+        raft_leader_gone (self, true);
     /* Thesis 4.2.3: with a leader alive, whoever asks for votes is disturbing; only the leader
        itself may have sent him (force, thesis 3.10). */
     if (s_is_vote (message) && !message->force && raft_in_lease (self))

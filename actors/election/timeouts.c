@@ -55,8 +55,10 @@ void timeouts_answered (timeouts_t *self, uint64_t id, uint64_t round, int64_t n
     if (round < peer->round)
         return;
     /* An answer to a later round: this one, or its answer, was lost. */
-    if (round == peer->round)
+    if (round == peer->round) {
         flush_times_note (&peer->samples, now_ns - peer->sent_ns);
+        flush_times_update (&peer->samples); /* with long timeouts they come seldom */
+    }
     peer->round = 0;
 }
 
@@ -73,7 +75,7 @@ int64_t timeouts_next_ms (const timeouts_t *self, int64_t now_ns, int64_t curren
         const timeouts_peer_t *peer = &self->peers[i];
         if (peer->samples.count == 0 || now_ns - peer->heard_ns > 2 * current_ms * 1000000)
             continue;
-        trip_us = s_larger (trip_us, peer->samples.p99_us);
+        trip_us = s_larger (trip_us, peer->samples.p90_us);
         last_us = s_larger (last_us, peer->samples.last_us);
     }
     int64_t next_ms = current_ms;

@@ -1,11 +1,11 @@
 /*  timeouts - how long to wait for a leader: from what the network and the disk take
 
     A leader times its heartbeats' round trips, one at a time for each peer. An
-    election timeout is some slow round trips (p99: a single outlier doesn't count)
-    and some usual flushes long, so that neither lost messages nor a busy machine
-    cost a leader its office, and candidates who stand at different moments of it
-    don't meet. A round trip that is long for the present timeout lengthens it at
-    once; if it stays alone, that is soon over.
+    election timeout is some slow round trips (p90: a peer that stopped or was cut off
+    now and then says nothing about the network) and some usual flushes long, so that neither lost
+   messages nor a busy machine cost a leader its office, and candidates who stand at different
+   moments of it don't meet. A round trip that is long for the present timeout lengthens it at once;
+   if it stays alone, that is soon over.
 
     Pure: time comes in. Nothing here is a promise: what followers promise goes by
     the value that they were told (raft.h).
@@ -19,9 +19,9 @@
 
 enum { TIMEOUTS_PEERS_MAX = 3 * QUORUM_MEMBERS_MAX };
 
-/*  Of a timeout: slow round trips (p99) and usual flushes (p50) in it; the last round trip; and
+/*  Of a timeout: slow round trips (p90) and usual flushes (p50) in it; the last round trip; and
     heartbeats. */
-enum { TIMEOUTS_ROUND_TRIPS = 3, TIMEOUTS_FLUSHES = 4, TIMEOUTS_LAST = 2, TIMEOUTS_HEARTBEATS = 6 };
+enum { TIMEOUTS_ROUND_TRIPS = 4, TIMEOUTS_FLUSHES = 4, TIMEOUTS_LAST = 2, TIMEOUTS_HEARTBEATS = 6 };
 
 typedef struct {
     uint64_t id;
