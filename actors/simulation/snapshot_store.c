@@ -223,8 +223,12 @@ static int part_finish (void *store, int64_t *ret_delay_ns, nexus_error_t *error
         part_drop (self);
         return nexus_error_set (error, NEXUS_CORRUPT, "what was fetched is not what was offered");
     }
+    int64_t left_ns = self->copies[0].durable_ns - simulator_now (self->sim);
     if (self->part.info.index > self->copies[0].info.index)
         *ret_delay_ns = keep (self, &self->part);
+    else if (left_ns > 0)
+        *ret_delay_ns =
+            left_ns + left_ns / 10 + 10; /* one that is no worse, but still being flushed */
     part_drop (self);
     return 0;
 }
