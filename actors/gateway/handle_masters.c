@@ -167,6 +167,26 @@ static void change (call_t *call, master_op_kind_t op, const master_t *master)
     call_change (call, &master_change_record, &body, answer_change);
 }
 
+/*  False: what makes a master unique is another one's already, and the call is answered. Were it
+    let through, a voter whose key is given under a new name would become a learner. */
+static bool is_nobody_elses (call_t *call, const master_request_t *request)
+{
+    master_t *masters;
+    size_t count;
+    if (!list_masters (call, &masters, &count))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        bool key = same_key (&masters[i].key, &request->key);
+        if (strcmp (masters[i].name, request->name) == 0 ||
+            !(key || (masters[i].endpoint && strcmp (masters[i].endpoint, request->endpoint) == 0)))
+            continue;
+        call_fail (call, NEXUS_EXISTS, "this %s is master \"%.63s\"'s already: nothing was done",
+                   key ? "key" : "endpoint", masters[i].name);
+        return false;
+    }
+    return true;
+}
+
 void handle_master_add (call_t *call)
 {
     const master_request_t *request = call->body;
@@ -181,6 +201,8 @@ void handle_master_add (call_t *call)
                    request->endpoint);
         return;
     }
+    if (!is_nobody_elses (call, request))
+        return;
     int found = find_master (call, request->name, &known);
     if (found == 0)
         change (call, MASTER_OP_LEARNER, &master);

@@ -663,6 +663,25 @@ static void test_metrics_page (void **state)
     free (page);
 }
 
+/*  A new name doesn't make another master's key or endpoint free; nothing is asked for. */
+static void test_master_add_of_another (void **state)
+{
+    static const char *wrong[] = {
+        "{\"name\": \"m9\", \"endpoint\": \"tcp://127.0.0.1:9\", \"key\": \"%s\"}",
+        "{\"name\": \"m9\", \"endpoint\": \"tcp://127.0.0.1:2\", \"key\": \"%s\"}"};
+    world_t *world = *state;
+    put (world, LEDGER_MASTERS, ledger_key_node (&masters[1].key), &master_record, &masters[1]);
+    for (int i = 0; i < 3; i++) {
+        char key[65], body[300];
+        snprintf (key, sizeof (key), "%s%058d", i == 0 ? "020202" : "090909", 0);
+        snprintf (body, sizeof (body), wrong[i == 1], key);
+        uint64_t asked = ask (world, "POST", "/api/v1/masters", body);
+        if (i < 2)
+            assert_int_equal (answer (world, asked)->status, 409);
+        assert_int_equal (harness_count (world->harness, &master_change_record), i == 2);
+    }
+}
+
 /*  All masters are asked; one that doesn't answer is shown as such, and nobody waits twice. */
 static void test_raft (void **state)
 {
@@ -962,6 +981,7 @@ int main (void)
         TEST (strangers_are_ignored),
         cmocka_unit_test_setup_teardown (test_read_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown (test_idempotency_key, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_master_add_of_another, setup, teardown),
         cmocka_unit_test_setup_teardown (test_kv, setup, teardown),
         cmocka_unit_test_setup_teardown (test_kv_writes, setup, teardown),
     };
