@@ -196,11 +196,14 @@ void simulated_log_begin_behind (simulated_log_t *self, uint64_t index, uint64_t
     self->state.first = index + 1;
     self->state.last = index;
     self->state.previous_term = term;
-    do {
-        if (last >= first)
-            sim_disk_erase (self->disk, first + KEY_OF_FIRST, last + KEY_OF_FIRST);
-        put_state (self);
-    } while (sim_disk_commit (self->disk) < 0); /* a start that failed is repeated */
+    if (last >= first)
+        sim_disk_erase (self->disk, first + KEY_OF_FIRST, last + KEY_OF_FIRST);
+    put_state (self);
+    if (sim_disk_commit (self->disk) >= 0)
+        return;
+    /* A start that failed is repeated, by a new process that sees what the disk has. */
+    sim_disk_crash (self->disk);
+    simulated_log_begin_behind (self, index, term);
 }
 
 static waiting_t *take_first (actor_t *self)

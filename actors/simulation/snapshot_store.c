@@ -304,7 +304,9 @@ void simulated_store_recover (simulated_store_t *self)
     simulated_log_begin_behind (self->log, copy->index, copy->term);
     snapshot_position_t now;
     position (self, &now);
-    if (now.applied + 1 >= self->log->state.first)
+    /* A lost ledger is never made out of the log alone where there is a copy: entries that the
+       copy covers may go at any time. */
+    if (now.applied >= copy->index)
         return;
     int rc = simulated_store_restore (self, &error);
     assert (rc == 0);
