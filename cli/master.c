@@ -246,14 +246,20 @@ static int run_add (options_t *options)
 
 /*  ---- transfer --------------------------------------------------------------------- */
 
-/*  Whom the transfer made leader: the list is as fresh as the leader's word. */
-static void print_leader (client_t *client, const transfer_result_t *result, arena_t *arena)
+/*  Whom the transfer made leader. Who is asked may not have heard of him yet. */
+static void print_leader (client_t *client, const char *to, const transfer_result_t *result,
+                          arena_t *arena)
 {
-    master_info_list_t list;
-    bool known = client_record (client, masters_path, NULL, &master_info_list_record, arena, &list,
-                                NULL) == 0 &&
-                 *list.leader;
-    printf ("%s leads (term %" PRIu64 ")\n", known ? list.leader : "another master", result->term);
+    master_info_list_t list = {.leader = to ? to : ""};
+    for (int tries = 0; !*list.leader && tries < 40; tries++) {
+        if (tries)
+            (void)usleep (50000);
+        if (client_record (client, masters_path, NULL, &master_info_list_record, arena, &list,
+                           NULL))
+            list.leader = "";
+    }
+    printf ("%s leads (term %" PRIu64 ")\n", *list.leader ? list.leader : "another master",
+            result->term);
 }
 
 static int run_transfer (options_t *options)
@@ -274,7 +280,7 @@ static int run_transfer (options_t *options)
                             &arena, &result, &error))
         rc = command_fail (&error);
     else
-        print_leader (client, &result, &arena);
+        print_leader (client, options_text (options, "to"), &result, &arena);
     arena_reset (&arena);
     client_destroy (&client);
     free (body);
