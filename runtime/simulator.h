@@ -151,6 +151,9 @@ void simulator_resume (simulator_t *self, unsigned node);
     only in that direction. Cuts add up until simulator_heal. */
 void simulator_partition (simulator_t *self, uint64_t from, uint64_t to, bool one_way);
 void simulator_heal (simulator_t *self);
+/*  When the last message that is under way arrives: links keep their order, so one that was
+    clogged before it was healed holds up what comes behind. */
+int64_t simulator_backlog_end (const simulator_t *self);
 /*  A link delivers nothing until then; what was sent meanwhile arrives after it. */
 void simulator_clog (simulator_t *self, unsigned from, unsigned to, int64_t duration_ns);
 void simulator_jump_clock (simulator_t *self, unsigned node, int64_t by_ms);

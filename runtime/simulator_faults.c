@@ -141,6 +141,15 @@ void simulator_heal (simulator_t *self)
         self->links[i].clogged_until = 0;
 }
 
+int64_t simulator_backlog_end (const simulator_t *self)
+{
+    int64_t end = 0;
+    for (size_t i = 0; i < (size_t)SIMULATOR_NODES_MAX * SIMULATOR_NODES_MAX; i++)
+        if (self->links[i].last_arrival > end)
+            end = self->links[i].last_arrival;
+    return end;
+}
+
 void simulator_clog (simulator_t *self, unsigned from, unsigned to, int64_t duration_ns)
 {
     sim_link_t *link = sim_link (self, from, to);

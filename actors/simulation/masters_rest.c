@@ -51,7 +51,8 @@ static bool at_rest (simulator_t *sim, void *context)
     (void)sim;
     masters_t *self = context;
     bool settled = is_settled (self, find_leader (self));
-    if (settled && !self->settled_ns)
+    if (settled && !self->settled_ns &&
+        simulator_backlog_end (self->sim) < simulator_now (self->sim) + MS_TO_NS (1000))
         self->settled_ns = simulator_now (self->sim);
     return settled && self->done + self->refused + self->unknown == self->started;
 }
@@ -82,8 +83,6 @@ static uint64_t draw_dead (masters_t *self)
     uint64_t dead = 0;
     if (self->committed == 0)
         return 0; /* a cluster begins when all its founders are there */
-    if (!self->committed)
-        return 0; /* a cluster is founded by all */
     const raft_conf_state_t *conf = masters_conf (self);
     if (self->machine_count > self->options.masters) {
         for (unsigned i = 0; i < self->machine_count && conf; i++)
