@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /*  A copy is taken again when the master that has it is gone. */
@@ -133,7 +134,13 @@ static int run_backup (options_t *options)
     nexus_error_t error;
     if (options_flag (options, "check"))
         return check_only (file);
-    if (access (file, F_OK) == 0 && !options_flag (options, "force")) {
+    struct stat status;
+    bool there = stat (file, &status) == 0;
+    if (there && !S_ISREG (status.st_mode)) {
+        nexus_error_set (&error, NEXUS_INVALID, "%s is not a regular file: name another", file);
+        return command_fail (&error);
+    }
+    if (there && !options_flag (options, "force")) {
         nexus_error_set (&error, NEXUS_EXISTS,
                          "%s is there already: choose another name, or --force", file);
         return command_fail (&error);

@@ -11,6 +11,8 @@ for k in 1 2 3; do head -c 30000 /dev/urandom | base64 -w 0 >"$work/value" && "$
 grep -qE 'log index [0-9]+ of term [0-9]+, [0-9]+ bytes, whole' "$work/said" || fail "$(cat "$work/said")"
 [ ! -e "$work/backup.part" ] || fail "a part of the backup is left"
 expect 0 'whole' "$nexus" backup --check "$work/backup"
+mkfifo "$work/pipe"
+expect 65 'not a regular file' "$nexus" backup --force "$work/pipe"
 expect 73 'is there already' "$nexus" backup "$work/backup"
 head -c 100000 "$work/backup" >"$work/cut"
 expect 70 'damaged' "$nexus" backup --check "$work/cut"
