@@ -155,7 +155,7 @@ static int promote (client_t *client, const char *name, int64_t wait_ms, nexus_e
     int64_t until_ms = now_ms () + wait_ms;
     for (;;) {
         arena_t arena;
-        master_info_t info;
+        master_info_t info = {.name = name};
         master_t master;
         arena_init (&arena, 16 << 20, NULL, 0);
         int rc = look (client, name, &arena, &info, error);
