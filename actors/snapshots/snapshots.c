@@ -115,9 +115,9 @@ static void on_make (snapshots_t *self, context_t *ctx, const message_t *message
     const snapshot_make_t *wanted = message->body;
     self->args->store.position (self->args->store.self, &position);
     uint64_t least = wanted->index ? wanted->index : position.applied;
-    if (self->make_request) {
+    if (self->make_request || self->fetch.state == FETCH_FLUSHING) {
         context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
-                               "snapshots: a copy is being made for somebody else: retry");
+                               "snapshots: another copy is about to be there: retry");
         return;
     }
     self->make_request = message_retain ((message_t *)message);
@@ -166,7 +166,8 @@ static bool is_due (snapshots_t *self, context_t *ctx, const snapshot_position_t
 {
     uint64_t fresh =
         position->applied > self->copy.index ? position->applied - self->copy.index : 0;
-    if (fresh == 0 || context_now (ctx) < self->retry_ns)
+    /* One that was fetched is further than the ledger: an own one must not take its place. */
+    if (fresh == 0 || context_now (ctx) < self->retry_ns || self->fetch.state == FETCH_FLUSHING)
         return false;
     /* The log begins somewhere, and nobody can be told how it came to that. */
     if (self->copy.index == 0 && position->log_first > 1)
