@@ -387,6 +387,11 @@ static void op_poll (context_t *ctx, void *socket, int fd, short events, poll_fn
     host_watch (actor_of (ctx), socket, fd, events, ready);
 }
 
+static void op_used (context_t *ctx, void *socket)
+{
+    host_used (actor_of (ctx), socket);
+}
+
 static const context_ops_t actor_ops = {.now = op_now,
                                         .wall_ms = op_wall_ms,
                                         .random = op_random,
@@ -399,4 +404,5 @@ static const context_ops_t actor_ops = {.now = op_now,
                                         .watch = op_watch,
                                         .end = op_end,
                                         .poll = op_poll,
+                                        .used = op_used,
                                         .flush = op_flush};

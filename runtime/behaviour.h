@@ -130,15 +130,20 @@ metrics_t *context_metrics (const context_t *ctx);
 
 typedef void (poll_fn) (void *self, context_t *ctx, void *socket, int fd, short events);
 
-/*  With the events of a libzmq socket: the actor does nothing with it but receive, always
-    until it is empty. Then the actor's turns cost no look at it. */
-#define POLL_RECEIVES_ONLY 0x4000
+/*  With the events of a libzmq socket: ready receives until the socket is empty, and whatever else
+    the actor does with it (or leaves in it) it tells by context_used. Then the actor's turns cost
+    no look at the socket, which takes system calls. */
+#define POLL_DRAINS 0x4000
 
 /*  Calls ready whenever the libzmq socket (or, if NULL, the descriptor) has one
     of the events (POLLIN, POLLOUT). Call again to change the events; 0 removes
     it. Asserts in the simulator. An edge must drain a ZeroMQ socket or keep its
     interest: readiness is level-triggered. */
 void context_poll (context_t *ctx, void *socket, int fd, short events, poll_fn *ready);
+/*  Something was sent on that socket (POLL_DRAINS), or left in it: libzmq may have taken notice of
+    what came meanwhile, so that its descriptor doesn't tell any more. Harmless if it isn't
+    watched. */
+void context_used (context_t *ctx, void *socket);
 
 typedef struct runtime runtime_t;
 /*  The process's side of things (libzmq context, thread-safe send); NULL in the simulator. */
@@ -161,6 +166,7 @@ typedef struct {
     void (*watch) (context_t *, const address_t *);
     void (*end) (context_t *, const nexus_error_t *error); /* NULL: done */
     void (*poll) (context_t *, void *socket, int fd, short events, poll_fn *ready);
+    void (*used) (context_t *, void *socket);
     void (*flush) (context_t *); /* or NULL */
 } context_ops_t;
 

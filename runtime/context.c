@@ -196,6 +196,11 @@ void context_poll (context_t *ctx, void *socket, int fd, short events, poll_fn *
     ctx->ops->poll (ctx, socket, fd, events, ready);
 }
 
+void context_used (context_t *ctx, void *socket)
+{
+    ctx->ops->used (ctx, socket);
+}
+
 runtime_t *context_runtime (const context_t *ctx)
 {
     return ctx->runtime;

@@ -1,8 +1,8 @@
 /*  harness - one behaviour under test: give it messages and time, expect sends
 
     The simulator with one actor in it. All other actors and nodes are the test:
-    whatever the behaviour sends, spawns or watches is recorded in order and
-    waits to be expected. Time stands still but for harness_advance.
+    whatever the behaviour sends (but to itself), spawns or watches is recorded in order
+    and waits to be expected. Time stands still but for harness_advance.
 
         harness_t *h = harness_new (&echo_behaviour, &args, NULL, NULL);
         harness_deliver (h, &peer, &ping_record, &(ping_t){ .count = 1 });

@@ -286,22 +286,30 @@ static void make_stale (const actor_t *actor)
 {
     host_t *self = actor->host;
     for (size_t i = 0; i < self->watch_count; i++)
-        if (self->watches[i].actor == actor && !(self->watches[i].events & POLL_RECEIVES_ONLY))
+        if (self->watches[i].actor == actor && !(self->watches[i].events & POLL_DRAINS))
             self->watches[i].stale = self->watches[i].socket != NULL;
+}
+
+void host_used (actor_t *actor, void *socket)
+{
+    watch_t *watch = find_watch (actor->host, actor, socket, -1);
+    if (watch)
+        watch->stale = true;
 }
 
 /*  Asking costs system calls, so only those are asked whose descriptors are not enough. */
 static bool sockets_ready (host_t *self)
 {
+    bool ready = false;
     for (size_t i = 0; i < self->watch_count; i++) {
         watch_t *watch = &self->watches[i];
         if (!watch->actor || !watch->stale)
             continue;
-        if (socket_events (watch->socket) & watch->events)
-            return true;
         watch->stale = false;
+        watch->found = socket_events (watch->socket) & watch->events;
+        ready = ready || watch->found;
     }
-    return false;
+    return ready;
 }
 
 static void compact_watches (host_t *self)
@@ -350,20 +358,30 @@ static void read_pipe (host_t *self)
     }
 }
 
+/*  What a watch is to be called for. */
+static short events_of (watch_t *watch, short told)
+{
+    bool found = watch->found;
+    watch->found = false;
+    if (!watch->socket)
+        return told & (watch->events | POLLERR | POLLHUP | POLLNVAL);
+    if (found || (told && watch->events & POLL_DRAINS))
+        return watch->events & (POLLIN | POLLOUT);
+    return told ? socket_events (watch->socket) & watch->events : 0;
+}
+
 static void dispatch (host_t *self, nfds_t count)
 {
     /* A callback may add watches (behind count) and remove any (actor NULL). */
     for (size_t i = 0; i + 2 < count; i++) {
         watch_t watch = self->watches[i];
-        short told = self->fds[2 + i].revents;
-        if (!watch.actor || watch.actor->ending || (!told && !watch.stale))
+        if (!watch.actor || watch.actor->ending)
             continue;
-        short events = told & (watch.events | POLLERR | POLLHUP | POLLNVAL);
-        if (watch.socket)
-            events = socket_events (watch.socket) & watch.events;
-        self->watches[i].stale = events && watch.socket; /* it may leave something behind */
+        short events = events_of (&self->watches[i], self->fds[2 + i].revents);
         if (!events)
             continue;
+        if (watch.socket && !(watch.events & POLL_DRAINS))
+            self->watches[i].stale = true; /* it may leave something behind */
         host_enter (watch.actor, 0);
         watch.ready (watch.actor->state, &watch.actor->context, watch.socket, watch.fd, events);
         host_touch (watch.actor);
@@ -371,26 +389,31 @@ static void dispatch (host_t *self, nfds_t count)
     }
 }
 
-/*  Looks at the sockets; sleeps if there is nothing else to do. */
+/*  Until the next timer; 0 if there is something to do before. */
+static int64_t time_to_sleep (host_t *self)
+{
+    if (sockets_ready (self) || self->ready_first)
+        return 0;
+    int64_t next = timers_next (self->timers);
+    int64_t left = next == INT64_MAX ? next : next - clock_now_ns ();
+    return left > 0 && inbox_sleep (self->inbox) ? left : 0;
+}
+
+/*  Looks at the sockets; sleeps if there is nothing else to do. Who is busy asks the kernel now and
+    then only. */
 static void poll_sockets (host_t *self)
 {
-    struct timespec ts = {0, 0};
-    bool forever = false;
-    if (!self->ready_first && !sockets_ready (self)) {
-        int64_t next = timers_next (self->timers);
-        int64_t left = next == INT64_MAX ? next : next - clock_now_ns ();
-        if (left > 0 && inbox_sleep (self->inbox)) {
-            forever = next == INT64_MAX;
-            ts = (struct timespec){left / 1000000000, left % 1000000000};
-        }
-    }
+    int64_t left = time_to_sleep (self);
+    struct timespec ts = {left / 1000000000, left % 1000000000};
     nfds_t count = fill_fds (self);
-    int rc = ppoll (self->fds, count, forever ? NULL : &ts, NULL);
-    if (rc == -1) {
-        assert (errno == EINTR || errno == ENOMEM);
-        for (nfds_t i = 0; i < count; i++)
-            self->fds[i].revents = 0;
+    int rc = -1;
+    if (left > 0 || clock_now_ns () - self->polled >= POLL_INTERVAL_NS) {
+        rc = ppoll (self->fds, count, left == INT64_MAX ? NULL : &ts, NULL);
+        assert (rc != -1 || errno == EINTR || errno == ENOMEM);
+        self->polled = clock_now_ns ();
     }
+    for (nfds_t i = 0; rc == -1 && i < count; i++)
+        self->fds[i].revents = 0;
     inbox_wake (self->inbox, self->fds[0].revents);
     if (self->fds[1].revents)
         read_pipe (self);
@@ -402,7 +425,6 @@ static void poll_sockets (host_t *self)
 
 static void loop (host_t *self)
 {
-    int64_t polled = 0;
     read_pipe (self);
     while (self->root) {
         if (timers_count (self->timers))
@@ -412,11 +434,8 @@ static void loop (host_t *self)
         if (!self->root)
             break;
         bool busy = self->ready_first || inbox_waiting (self->inbox);
-        int64_t now = busy ? clock_now_ns () : 0;
-        if (now && now - polled < POLL_INTERVAL_NS)
-            continue;
-        poll_sockets (self);
-        polled = now;
+        if (!busy || clock_now_ns () - self->polled >= POLL_INTERVAL_NS)
+            poll_sockets (self);
     }
 }
 

@@ -51,6 +51,7 @@ typedef struct {
     poll_fn *ready;
     actor_t *actor;
     bool stale; /* a libzmq socket that was used since it was last asked what it is ready for */
+    bool found; /* asked, it has something */
 } watch_t;
 
 struct host {
@@ -82,6 +83,7 @@ struct host {
     bool changed_watches;
     struct pollfd *fds; /* inbox, pipe, watches */
     size_t fd_capacity;
+    int64_t polled; /* when ppoll last looked at them */
     char root_reason[500];
 };
 
@@ -112,6 +114,8 @@ void host_touch (actor_t *actor);
 /*  See context_poll. */
 void host_watch (actor_t *actor, void *socket, int fd, short events, poll_fn *ready);
 void host_unwatch (actor_t *actor);
+/*  See context_used. */
+void host_used (actor_t *actor, void *socket);
 /*  Starts a zactor for the child; parent (or NULL) will be told of its end, and
     gets a reference on the host in *ret_host. */
 zactor_t *host_start (runtime_t *runtime, const child_t *child, mailbox_t *parent,

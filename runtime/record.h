@@ -268,6 +268,9 @@ void record_encode (const record_t *record, const void *value, buffer_t *out);
     found 0"). */
 int record_decode (const record_t *record, const uint8_t *data, size_t size, arena_t *arena,
                    void *value, nexus_error_t *error);
+/*  The same, but members of type bytes point into data, which has to outlive them. */
+int record_decode_in_place (const record_t *record, const uint8_t *data, size_t size,
+                            arena_t *arena, void *value, nexus_error_t *error);
 
 /*  ---- documents (JSON, YAML) -------------------------------------------- */
 

@@ -391,6 +391,7 @@ typedef struct {
     arena_t *arena;
     const record_t *root;
     nexus_error_t *error;
+    bool in_place; /* bytes stay where they are */
 } reader_t;
 
 static int fail (reader_t *self, const record_path_t *path, const char *format, ...)
@@ -691,7 +692,7 @@ static int read_bytes (reader_t *self, const record_field_t *field, const record
         return fail_found (self, field, path, before);
     *member = (record_bytes_t){.size = size};
     if (size > 0)
-        member->data = arena_copy (self->arena, data, size);
+        member->data = self->in_place ? data : arena_copy (self->arena, data, size);
     return size == 0 || member->data ? 0 : fail_memory (self);
 }
 
@@ -889,8 +890,8 @@ static int read_record (reader_t *self, const record_t *record, const record_pat
     return 0;
 }
 
-int record_decode (const record_t *record, const uint8_t *data, size_t size, arena_t *arena,
-                   void *value, nexus_error_t *error)
+static int decode (const record_t *record, const uint8_t *data, size_t size, bool in_place,
+                   arena_t *arena, void *value, nexus_error_t *error)
 {
     if (!msgpack_valid (data, size))
         return nexus_error_set (error, NEXUS_INVALID,
@@ -902,8 +903,12 @@ int record_decode (const record_t *record, const uint8_t *data, size_t size, are
         char bytes[1024];
     } local;
     void *decoded = record->size <= sizeof local ? &local : arena_alloc (arena, record->size);
-    reader_t reader = {
-        .at = data, .end = data + size, .arena = arena, .root = record, .error = error};
+    reader_t reader = {.at = data,
+                       .end = data + size,
+                       .arena = arena,
+                       .root = record,
+                       .error = error,
+                       .in_place = in_place};
     if (!decoded)
         return fail_memory (&reader);
     if (read_record (&reader, record, NULL, decoded))
@@ -911,4 +916,16 @@ int record_decode (const record_t *record, const uint8_t *data, size_t size, are
     assert (reader.at == reader.end);
     memcpy (value, decoded, record->size);
     return 0;
+}
+
+int record_decode (const record_t *record, const uint8_t *data, size_t size, arena_t *arena,
+                   void *value, nexus_error_t *error)
+{
+    return decode (record, data, size, false, arena, value, error);
+}
+
+int record_decode_in_place (const record_t *record, const uint8_t *data, size_t size,
+                            arena_t *arena, void *value, nexus_error_t *error)
+{
+    return decode (record, data, size, true, arena, value, error);
 }

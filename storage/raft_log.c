@@ -23,6 +23,9 @@
 enum { STATE_SIZE = 56 };
 #define STATE_KEY UINT64_C (0)
 
+/*  As much is written anew when a log is compacted, at most. */
+enum { REWRITE_BYTES = 16 << 20 };
+
 typedef struct {
     raft_log_state_t state;
     uint64_t generation; /* of the tail: its records come after this state; 0: there are none */
@@ -53,6 +56,9 @@ struct raft_log {
     content_t settling_content;
     int settling_rc;
     nexus_error_t settling_error;
+    uint64_t compact_to;        /* with what is brought to LMDB, entries up to here go; 0: none */
+    bool compact_refused;       /* for this reason: */
+    nexus_error_t compact_error;
     uint64_t written; /* writes since the start, and how many of them are on disk to stay */
     uint64_t durable;
 };
@@ -364,7 +370,7 @@ typedef struct {
     MDB_txn *txn;
     content_t content;
     bool state_changed;
-    bool repaired;
+    bool mended;      /* something damaged is gone, or is put back */
     uint64_t damaged; /* what was known to be so when it began */
     nexus_error_t *error;
 } change_t;
@@ -511,7 +517,7 @@ static int repair (change_t *self, const raft_log_entry_t *entry, uint64_t behin
     int code = put_record (self->log, self->txn, RAFT_LOG_RECORD_ENTRY, entry, 0);
     if (code)
         return refuse_lmdb (self, code, "repair an entry");
-    self->repaired = true;
+    self->mended = true;
     return 0;
 }
 
@@ -601,6 +607,117 @@ static int apply_write (change_t *self, const raft_log_write_t *write)
     return rc;
 }
 
+/*  The lowest damage is gone; there may be more. */
+static int check_again (raft_log_t *self, nexus_error_t *error)
+{
+    content_t content = {0};
+    check_t check;
+    int rc = check_all (self, &content, &check, error);
+    if (rc == 0) {
+        pthread_mutex_lock (&self->lock);
+        self->now.state.damaged = check.damaged;
+        /*  That of what is gathered is known. */
+        if (self->now.state.last == content.state.last)
+            self->now.state.last_term = content.state.last_term;
+        pthread_mutex_unlock (&self->lock);
+    }
+    return rc;
+}
+
+/*  ---- compacting --------------------------------------------------------- */
+
+static int delete_through (change_t *self, uint64_t through)
+{
+    MDB_cursor *cursor;
+    uint64_t index = self->content.state.first;
+    MDB_val key = key_of (&index), value;
+    int code = mdb_cursor_open (self->txn, self->log->table, &cursor);
+    if (code)
+        return refuse_lmdb (self, code, "compact");
+    code = mdb_cursor_get (cursor, &key, &value, MDB_SET_RANGE);
+    while (code == 0 && index_of (key, &index) == 0 && index <= through) {
+        code = mdb_cursor_del (cursor, 0);
+        if (code == 0)
+            code = mdb_cursor_get (cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close (cursor);
+    return code && code != MDB_NOTFOUND ? refuse_lmdb (self, code, "compact") : 0;
+}
+
+/*  What stays, if it is little: each record with its index and size before it. False if it isn't,
+    or can't be read. */
+static bool collect_behind (change_t *self, uint64_t through, buffer_t *out)
+{
+    MDB_cursor *cursor;
+    uint64_t index = through + 1;
+    MDB_val key = key_of (&index), value;
+    out->limit = REWRITE_BYTES;
+    if (mdb_cursor_open (self->txn, self->log->table, &cursor))
+        return false;
+    int code = mdb_cursor_get (cursor, &key, &value, MDB_SET_RANGE);
+    while (code == 0 && index_of (key, &index) == 0 && !out->failed) {
+        uint64_t head[2] = {index, value.mv_size};
+        buffer_append (out, head, sizeof head);
+        buffer_append (out, value.mv_data, value.mv_size);
+        code = mdb_cursor_get (cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close (cursor);
+    return code == MDB_NOTFOUND && !out->failed;
+}
+
+/*  Deleting takes every page in hand, emptying the table none. So where little stays of much, what
+    stays is written anew. */
+static int rewrite (change_t *self, const buffer_t *kept)
+{
+    int code = mdb_drop (self->txn, self->log->table, 0);
+    if (code == 0) /* it comes first, and is written again in the end */
+        code = put_state (self->log, self->txn, &self->content);
+    for (size_t at = 0; code == 0 && at < kept->size;) {
+        uint64_t head[2];
+        memcpy (head, kept->data + at, sizeof head);
+        MDB_val key = key_of (&head[0]);
+        MDB_val value = {.mv_size = head[1], .mv_data = kept->data + at + sizeof head};
+        code = mdb_put (self->txn, self->log->table, &key, &value, MDB_APPEND);
+        at += sizeof head + head[1];
+    }
+    return code ? refuse_lmdb (self, code, "compact") : 0;
+}
+
+/*  Drops entries up to index, at most a slice, or all at once if that is less work. Returns how many
+    are left, or -1; NEXUS_INVALID has changed nothing. */
+static int64_t drop_entries (change_t *self, uint64_t index, bool at_once)
+{
+    raft_log_state_t *state = &self->content.state;
+    uint64_t term, through = index;
+    if (index < state->first)
+        return 0;
+    if (index > state->hard.commit)
+        return refuse (self, "compact, since it is not committed, entry", index);
+    buffer_t kept = {0};
+    at_once = at_once && index - state->first >= 2 * (state->last - index) &&
+              collect_behind (self, index, &kept);
+    if (!at_once && index - state->first >= RAFT_LOG_COMPACT_SLICE)
+        through = state->first + RAFT_LOG_COMPACT_SLICE - 1;
+    /*  The log begins behind an entry whose term is known. */
+    while (through >= state->first && !change_known_term (self, through))
+        through--;
+    int rc = 0;
+    if (through < state->first)
+        rc = refuse (self, "compact, since it is damaged, entry", index);
+    if (rc == 0)
+        rc = change_term (self, through, &term);
+    if (rc == 0)
+        rc = at_once && through == index ? rewrite (self, &kept) : delete_through (self, through);
+    buffer_free (&kept);
+    if (rc != 0)
+        return -1;
+    state->first = through + 1;
+    state->previous_term = term;
+    self->state_changed = true;
+    self->mended = self->damaged && self->damaged <= through;
+    return (int64_t)(index - through);
+}
+
 /*  ---- the tail ---------------------------------------------------------- */
 
 /*  Under lock, or alone. */
@@ -628,33 +745,52 @@ static int put_gathered (raft_log_t *self, MDB_txn *txn, const gathered_t *gathe
     return code;
 }
 
+/*  The compaction that goes with it, if one does. A refusal leaves all as it was. */
+static int compact_apart (raft_log_t *self, change_t *change)
+{
+    int64_t left = self->compact_to ? drop_entries (change, self->compact_to, true) : 0;
+    if (left >= 0 || change->error->code != NEXUS_INVALID)
+        return left < 0 ? -1 : 0;
+    self->compact_refused = true;
+    self->compact_error = *change->error;
+    return 0;
+}
+
 /*  One strict commit with what was gathered when it began. Readers find it in memory until LMDB
     has it. */
 static int settle_apart (raft_log_t *self, nexus_error_t *error)
 {
-    MDB_txn *txn = lmdb_env_begin (&self->env, true, error);
-    if (!txn)
+    change_t change = {.log = self,
+                       .content = self->settling_content,
+                       .damaged = self->settling_content.state.damaged,
+                       .error = error};
+    change.txn = lmdb_env_begin (&self->env, true, error);
+    if (!change.txn)
         return -1;
-    int code = put_gathered (self, txn, &self->settling);
-    if (code == 0)
-        code = put_state (self, txn, &self->settling_content);
-    if (code) {
-        mdb_txn_abort (txn);
-        lmdb_env_poison (&self->env, code);
-        return lmdb_env_error (&self->env, code, "append", error);
+    int code = put_gathered (self, change.txn, &self->settling);
+    int rc = code ? refuse_lmdb (&change, code, "append") : compact_apart (self, &change);
+    if (rc == 0 && (code = put_state (self, change.txn, &change.content)) != 0)
+        rc = refuse_lmdb (&change, code, "write its state");
+    if (rc != 0) {
+        mdb_txn_abort (change.txn);
+        lmdb_env_poison (&self->env, code ? code : EIO);
+        return -1;
     }
-    if (lmdb_env_commit (&self->env, txn, error) != 0)
+    if (lmdb_env_commit (&self->env, change.txn, error) != 0)
         return -1;
     pthread_mutex_lock (&self->lock);
-    self->now.generation = self->settling_content.generation;
+    self->now.generation = change.content.generation;
+    self->now.state.first = change.content.state.first;
+    self->now.state.previous_term = change.content.state.previous_term;
     forget (&self->settling);
     pthread_mutex_unlock (&self->lock);
-    return 0;
+    return change.mended ? check_again (self, error) : 0;
 }
 
 static void *settler (void *arg)
 {
     raft_log_t *self = arg;
+    pthread_setname_np (pthread_self (), "raft_log");
     self->settling_rc = settle_apart (self, &self->settling_error);
     atomic_store (&self->settled, true);
     return NULL;
@@ -701,15 +837,12 @@ bool raft_log_settling (const raft_log_t *self)
     return self->settles;
 }
 
-int raft_log_settle_begin (raft_log_t *self, nexus_error_t *error)
+/*  compact_to: see there. Nobody is at it. */
+static int settle_start (raft_log_t *self, uint64_t compact_to, nexus_error_t *error)
 {
-    if (self->settles && !atomic_load (&self->settled))
-        return 0;
-    if (settle_finish (self, error) != 0)
-        return -1;
-    if (self->gathered.records_count == 0)
-        return 0;
-    uint64_t next = fresh_generation (self->tail.generation + 1);
+    self->compact_to = compact_to;
+    /*  If nothing was ever put in the tail, it stays so. */
+    uint64_t next = self->tail.generation ? fresh_generation (self->tail.generation + 1) : 0;
     content_t *content = &self->settling_content;
     *content = (content_t){.state = self->now.state, .generation = next};
     pthread_mutex_lock (&self->lock);
@@ -717,7 +850,8 @@ int raft_log_settle_begin (raft_log_t *self, nexus_error_t *error)
     self->settling = self->gathered;
     self->gathered = empty;
     pthread_mutex_unlock (&self->lock);
-    raft_log_tail_follow (&self->tail, next);
+    if (next)
+        raft_log_tail_follow (&self->tail, next);
     atomic_store (&self->settled, false);
     int code = pthread_create (&self->settler, NULL, settler, self);
     if (code) {
@@ -726,6 +860,15 @@ int raft_log_settle_begin (raft_log_t *self, nexus_error_t *error)
     }
     self->settles = true;
     return 0;
+}
+
+int raft_log_settle_begin (raft_log_t *self, nexus_error_t *error)
+{
+    if (self->settles && !atomic_load (&self->settled))
+        return 0;
+    if (settle_finish (self, error) != 0)
+        return -1;
+    return self->gathered.records_count ? settle_start (self, 0, error) : 0;
 }
 
 /*  These writes only append, and are small enough for the tail. Truncating, snapshots and
@@ -811,9 +954,10 @@ static int gather (raft_log_t *self, const raft_log_write_t *writes, size_t coun
     gathered->records[gathered->records_count++] = record;
     gathered->count += entries;
     gathered->bytes += size;
-    uint64_t damaged = self->now.state.damaged;
-    self->now.state = change.content.state;
-    self->now.state.damaged = damaged;
+    /*  Not what others may have changed meanwhile: readers, and the thread that settles. */
+    self->now.state.last = change.content.state.last;
+    self->now.state.last_term = change.content.state.last_term;
+    self->now.state.hard = change.content.state.hard;
     pthread_mutex_unlock (&self->lock);
     self->durable = ++self->written;
     return 0;
@@ -862,21 +1006,6 @@ int raft_log_settle (raft_log_t *self, nexus_error_t *error)
     return self->gathered.records_count ? settle (self, fresh_generation (0), error) : 0;
 }
 
-/*  The lowest damage is gone; there may be more. */
-static int check_again (raft_log_t *self, nexus_error_t *error)
-{
-    content_t content = {0};
-    check_t check;
-    int rc = check_all (self, &content, &check, error);
-    if (rc == 0) {
-        pthread_mutex_lock (&self->lock);
-        self->now.state.damaged = check.damaged;
-        self->now.state.last_term = content.state.last_term;
-        pthread_mutex_unlock (&self->lock);
-    }
-    return rc;
-}
-
 /*  ---- writing, from outside --------------------------------------------- */
 
 int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t count,
@@ -895,10 +1024,10 @@ int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t cou
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = apply_write (&change, &writes[i]);
-    bool repaired = change.repaired;
+    bool mended = change.mended;
     if (change_end (&change, rc) != 0)
         return -1;
-    return repaired ? check_again (self, error) : 0;
+    return mended ? check_again (self, error) : 0;
 }
 
 int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
@@ -914,6 +1043,11 @@ int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
         return lmdb_env_error (&self->env, code, "change its mode", error);
     self->durability = durability;
     return 0;
+}
+
+raft_log_durability_t raft_log_durability (const raft_log_t *self)
+{
+    return self->durability;
 }
 
 uint64_t raft_log_written (const raft_log_t *self)
@@ -936,52 +1070,39 @@ int raft_log_sync (raft_log_t *self, nexus_error_t *error)
     return 0;
 }
 
-static int drop_slice (change_t *self, uint64_t through)
+/*  A thread does it, with what it brings to LMDB anyway. */
+static int64_t compact_journaled (raft_log_t *self, uint64_t index, nexus_error_t *error)
 {
-    raft_log_state_t *state = &self->content.state;
-    uint64_t term;
-    if (change_term (self, through, &term) != 0)
+    bool busy = self->settles && !atomic_load (&self->settled);
+    if (!busy && settle_finish (self, error) != 0)
         return -1;
-    for (uint64_t index = state->first; index <= through; index++) {
-        MDB_val key = key_of (&index);
-        int code = mdb_del (self->txn, self->log->table, &key, NULL);
-        if (code && code != MDB_NOTFOUND) /* a missing one was reported as damage */
-            return refuse_lmdb (self, code, "compact");
+    if (!busy && self->compact_refused) {
+        self->compact_refused = false;
+        if (error)
+            *error = self->compact_error;
+        return -1;
     }
-    state->first = through + 1;
-    state->previous_term = term;
-    self->state_changed = true;
-    return 0;
+    raft_log_state_t state;
+    raft_log_state (self, &state);
+    if (index < state.first)
+        return 0;
+    if (!busy && settle_start (self, index, error) != 0)
+        return -1;
+    return (int64_t)(index - state.first + 1);
 }
 
 int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error)
 {
+    if (self->durability == RAFT_LOG_JOURNALED)
+        return compact_journaled (self, index, error);
     change_t change;
-    if (raft_log_settle (self, error) != 0 || change_begin (&change, self, error) != 0)
+    if (change_begin (&change, self, error) != 0)
         return -1;
-    const raft_log_state_t *state = &change.content.state;
-    uint64_t through = index;
-    int rc = 0;
-    if (index < state->first) {
-        change_end (&change, -1);
-        return 0;
-    }
-    if (index > state->hard.commit)
-        rc = refuse (&change, "compact, since it is not committed, entry", index);
-    if (rc == 0 && index - state->first >= RAFT_LOG_COMPACT_SLICE)
-        through = state->first + RAFT_LOG_COMPACT_SLICE - 1;
-    /*  The log begins behind an entry whose term is known. */
-    while (rc == 0 && through >= state->first && !change_known_term (&change, through))
-        through--;
-    if (rc == 0 && through < state->first)
-        rc = refuse (&change, "compact, since it is damaged, entry", index);
-    if (rc == 0)
-        rc = drop_slice (&change, through);
-    bool mended = change.damaged && change.damaged <= through;
-    rc = change_end (&change, rc);
-    if (rc == 0 && mended)
-        rc = check_again (self, error);
-    return rc ? -1 : (int64_t)(index - through);
+    int64_t left = drop_entries (&change, index, false);
+    bool mended = change.mended;
+    if (change_end (&change, left < 0 ? -1 : 0) != 0 || (mended && check_again (self, error) != 0))
+        return -1;
+    return left;
 }
 
 /*  ---- life --------------------------------------------------------------- */

@@ -61,6 +61,7 @@ typedef enum { RAFT_LOG_JOURNALED, RAFT_LOG_PIPELINED, RAFT_LOG_STRICT } raft_lo
 /*  After raft_log_open a log is strict. */
 int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
                              nexus_error_t *error);
+raft_log_durability_t raft_log_durability (const raft_log_t *self);
 
 void raft_log_state (raft_log_t *self, raft_log_state_t *ret_state);
 /*  One change; what is 0 or NULL stays as it is. In this order: */
@@ -123,7 +124,8 @@ enum { RAFT_LOG_COMPACT_SLICE = 2048 };
 
 /*  Drops entries up to index (included), at most RAFT_LOG_COMPACT_SLICE in a call, from the oldest
     on. Returns how many are left to drop, or -1. They must be committed and
-    covered by a durable snapshot. */
+    covered by a durable snapshot. Of a journaled log a thread does it, as it settles: call again
+    a little later, until none is left. */
 int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error);
 
 /*  Reads everything again, as raft_log_open does. 0, or -1 with the first damage. */

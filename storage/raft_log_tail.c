@@ -20,12 +20,26 @@ enum { HEADER = RAFT_LOG_TAIL_HEADER, HARD_SIZE = 24, CHECKED_AT = 8 };
 
 /*  ---- the file ------------------------------------------------------------- */
 
+/*  Past the kernel's cache, or through it. False if the file system doesn't know the former. */
+static bool set_direct (int fd, bool direct)
+{
+    int flags = fcntl (fd, F_GETFL);
+    return flags != -1 && fcntl (fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
+/*  Some file systems take O_DIRECT, and then refuse to write; and what is left of a write that
+    was cut short may not be whole blocks any more. */
 static int write_all (int fd, const uint8_t *data, size_t size, off_t at)
 {
+    bool cached = false;
     while (size) {
         ssize_t written = pwrite (fd, data, size, at);
         if (written < 0 && errno == EINTR)
             continue;
+        if (written < 0 && errno == EINVAL && !cached) {
+            cached = set_direct (fd, false);
+            continue;
+        }
         if (written <= 0)
             return written < 0 ? errno : EIO;
         data += written;
@@ -62,6 +76,8 @@ int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *e
         code = errno;
     if (code == 0)
         code = posix_fadvise (self->fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (code == 0)
+        set_direct (self->fd, true);
     int directory = code ? -1 : open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (code == 0 && (directory < 0 || fsync (directory) != 0))
         code = errno;
@@ -78,6 +94,7 @@ void raft_log_tail_close (raft_log_tail_t *self)
     if (self->path && self->fd >= 0)
         close (self->fd);
     free (self->path);
+    free (self->blocks);
     *self = (raft_log_tail_t){.fd = -1};
 }
 
@@ -265,15 +282,41 @@ void raft_log_tail_encode (const raft_log_tail_t *self, const raft_log_write_t *
     put_u32 (out + 4, crc32c (0, out + CHECKED_AT, size - CHECKED_AT));
 }
 
+static int reserve_blocks (raft_log_tail_t *self, size_t size)
+{
+    if (size <= self->blocks_size)
+        return 0;
+    uint8_t *blocks = aligned_alloc (RAFT_LOG_TAIL_BLOCK, 2 * size);
+    if (!blocks)
+        return ENOMEM;
+    if (self->blocks)
+        memcpy (blocks, self->blocks, RAFT_LOG_TAIL_BLOCK);
+    free (self->blocks);
+    self->blocks = blocks;
+    self->blocks_size = 2 * size;
+    return 0;
+}
+
 int raft_log_tail_append (raft_log_tail_t *self, const uint8_t *record, size_t size,
                           nexus_error_t *error)
 {
     assert (raft_log_tail_fits (self, size));
-    int code = write_all (self->fd, record, size, (off_t)(half_of (self->generation) + self->used));
+    size_t begun = self->used % RAFT_LOG_TAIL_BLOCK, end = begun + size;
+    assert (begun == 0 || self->blocks); /* not behind a replay, without a restart */
+    size_t whole = (end + RAFT_LOG_TAIL_BLOCK - 1) / RAFT_LOG_TAIL_BLOCK * RAFT_LOG_TAIL_BLOCK;
+    int code = reserve_blocks (self, whole);
+    if (code == 0) {
+        memcpy (self->blocks + begun, record, size);
+        memset (self->blocks + end, 0, whole - end);
+        code = write_all (self->fd, self->blocks, whole,
+                          (off_t)(half_of (self->generation) + self->used - begun));
+    }
     if (code)
         return file_error (self->path, "write to it", code, error);
     if (fdatasync (self->fd) != 0)
         return file_error (self->path, "flush it", errno, error);
+    size_t last = end % RAFT_LOG_TAIL_BLOCK;
+    memmove (self->blocks, self->blocks + end - last, last);
     self->used += size;
     self->number++;
     return 0;

@@ -26,6 +26,10 @@
     count. While the records of one are brought to LMDB, new ones go to the next one, in the
     other half; when that is done, LMDB's state says the next one, and the first half is free.
 
+    Writes go past the kernel's cache (O_DIRECT) where the file system lets them: in whole blocks,
+    zeros behind the record. The block in which the record before ended is written again, with
+    the same bytes up to there: a disk that keeps its sectors whole can't lose them.
+
     A record is written when the one before is on disk. So an unreadable record
     with a readable one behind it has rotted; with none behind it, it is one that was
     never acknowledged (or has rotted last, which nobody can tell apart; all journals
@@ -37,7 +41,12 @@
 
 #include "storage/raft_log.h"
 
-enum { RAFT_LOG_TAIL_SIZE = 8 << 20, RAFT_LOG_TAIL_HALF = 4 << 20, RAFT_LOG_TAIL_HEADER = 48 };
+enum {
+    RAFT_LOG_TAIL_SIZE = 8 << 20,
+    RAFT_LOG_TAIL_HALF = 4 << 20,
+    RAFT_LOG_TAIL_HEADER = 48,
+    RAFT_LOG_TAIL_BLOCK = 4096 /* the file is written in whole ones */
+};
 
 typedef struct {
     char *path;
@@ -46,6 +55,9 @@ typedef struct {
     uint64_t number; /* of the next record */
     size_t used;     /* of its half */
     uint64_t previous, previous_count;
+    uint8_t *blocks; /* what is written next: whole blocks, of which the first begins with the end of
+                        what was written last */
+    size_t blocks_size;
 } raft_log_tail_t;
 
 /*  Makes DIR/tail if it isn't there. What the kernel's cache has of it is flushed and forgotten:
@@ -61,7 +73,7 @@ int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation,
                                         nexus_error_t *error),
                           void *context, nexus_error_t *error);
 
-/*  From here on records are of this generation. restart: nothing before them counts any more.
+/*  From here on records are of this generation, and may be appended. restart: nothing before them counts any more.
     follow: those of the generation so far still do, and stay; the new one is a number for the
     other half. */
 void raft_log_tail_restart (raft_log_tail_t *self, uint64_t generation);

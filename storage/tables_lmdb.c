@@ -12,6 +12,9 @@ typedef struct {
     MDB_txn *txn;
     lmdb_generation_t *generation;
     int failed; /* LMDB's code of the first operation that failed, or 0 */
+    /* Of a writer: who reads a key mostly writes it next, and is spared a second search. */
+    MDB_cursor *last_read; /* at the last key that was found, unless something was written since */
+    MDB_cursor *cursors[]; /* a table's; NULL: not needed yet */
 } lmdb_txn_t;
 
 static lmdb_tables_t *backing (tables_txn_t *txn)
@@ -144,7 +147,7 @@ static void lmdb_close (tables_t *base)
 static tables_txn_t *lmdb_begin (tables_t *base, bool write, nexus_error_t *error)
 {
     lmdb_tables_t *self = (lmdb_tables_t *)base;
-    lmdb_txn_t *txn = calloc (1, sizeof *txn);
+    lmdb_txn_t *txn = calloc (1, sizeof *txn + (write ? base->count * sizeof (MDB_cursor *) : 0));
     if (!txn) {
         nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");
         return NULL;
@@ -185,10 +188,24 @@ static int lmdb_commit (tables_txn_t *base, nexus_error_t *error)
     return rc;
 }
 
+/*  Of a writer. LMDB's code. */
+static int find (tables_txn_t *base, size_t table, MDB_val *name, MDB_val *value)
+{
+    lmdb_txn_t *txn = (lmdb_txn_t *)base;
+    MDB_cursor **cursor = &txn->cursors[table];
+    int code = *cursor ? 0 : mdb_cursor_open (txn->txn, handle_of (base, table), cursor);
+    if (code == 0)
+        code = mdb_cursor_get (*cursor, name, value, MDB_SET_KEY);
+    txn->last_read = code == 0 ? *cursor : NULL;
+    return code;
+}
+
 static bool lmdb_get (tables_txn_t *base, size_t table, slice_t key, slice_t *ret_value)
 {
     MDB_val name = to_val (key), value;
-    int code = mdb_get (((lmdb_txn_t *)base)->txn, handle_of (base, table), &name, &value);
+    int code = base->write ? find (base, table, &name, &value)
+                           : mdb_get (((lmdb_txn_t *)base)->txn, handle_of (base, table), &name,
+                                      &value);
     if (code == 0)
         *ret_value = to_slice (value);
     else if (code != MDB_NOTFOUND)
@@ -217,6 +234,18 @@ static bool put_aside (lmdb_tables_t *self, MDB_val *key, MDB_val *value)
     return true;
 }
 
+/*  Where the last read stands, if it found this very key. */
+static MDB_cursor *position_of (const lmdb_txn_t *txn, size_t table, const MDB_val *name)
+{
+    MDB_val key, value;
+    MDB_cursor *cursor = txn->last_read;
+    if (!cursor || cursor != txn->cursors[table] ||
+        mdb_cursor_get (cursor, &key, &value, MDB_GET_CURRENT) != 0 ||
+        key.mv_size != name->mv_size || memcmp (key.mv_data, name->mv_data, key.mv_size) != 0)
+        return NULL;
+    return cursor;
+}
+
 static int lmdb_put (tables_txn_t *base, size_t table, slice_t key, slice_t value,
                      nexus_error_t *error)
 {
@@ -226,7 +255,11 @@ static int lmdb_put (tables_txn_t *base, size_t table, slice_t key, slice_t valu
     int code = txn->failed;
     if (!code && !put_aside (self, &name, &bytes))
         code = ENOMEM;
-    if (!code)
+    MDB_cursor *position = position_of (txn, table, &name);
+    txn->last_read = NULL;
+    if (!code && position)
+        code = mdb_cursor_put (position, &name, &bytes, MDB_CURRENT);
+    else if (!code)
         code = mdb_put (txn->txn, handle_of (base, table), &name, &bytes, 0);
     if (code == 0)
         return 0;
@@ -238,6 +271,7 @@ static bool lmdb_erase (tables_txn_t *base, size_t table, slice_t key)
 {
     lmdb_txn_t *txn = (lmdb_txn_t *)base;
     MDB_val name = to_val (key);
+    txn->last_read = NULL;
     int code = mdb_del (txn->txn, handle_of (base, table), &name, NULL);
     /*  Deleting copies pages, so a full map may stop it: the commit says so. */
     if (code != 0 && code != MDB_NOTFOUND && !txn->failed)

@@ -523,8 +523,8 @@ static int start_server (link_t *self, nexus_error_t *error)
             link_socket_close (&self->server);
             return -1;
         }
-    context_poll (self->ctx, self->server.socket, -1, POLLIN, receive_server);
-    context_poll (self->ctx, self->server.monitor, -1, POLLIN | POLL_RECEIVES_ONLY, receive_server_events);
+    context_poll (self->ctx, self->server.socket, -1, POLLIN | POLL_DRAINS, receive_server);
+    context_poll (self->ctx, self->server.monitor, -1, POLLIN | POLL_DRAINS, receive_server_events);
     return 0;
 }
 

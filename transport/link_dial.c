@@ -111,8 +111,8 @@ static void connect_to (link_t *self, peer_t *peer, const char *address)
         return;
     }
     snprintf (peer->out.address, sizeof peer->out.address, "%s", address);
-    context_poll (self->ctx, dial->socket.socket, -1, POLLIN, receive_client);
-    context_poll (self->ctx, dial->socket.monitor, -1, POLLIN | POLL_RECEIVES_ONLY, client_events);
+    context_poll (self->ctx, dial->socket.socket, -1, POLLIN | POLL_DRAINS, receive_client);
+    context_poll (self->ctx, dial->socket.monitor, -1, POLLIN | POLL_DRAINS, client_events);
     send_hello (self, peer, &peer->out);
     set_timer (self, peer, ATTEMPT_MS);
 }

@@ -344,7 +344,7 @@ static size_t bytes_of (parts_t *parts)
 
 void receive_server (void *state, context_t *ctx, void *socket, int fd, short events)
 {
-    (void)ctx, (void)fd, (void)events;
+    (void)fd, (void)events;
     link_t *self = state;
     parts_t parts;
     size_t bytes = 0;
@@ -355,6 +355,7 @@ void receive_server (void *state, context_t *ctx, void *socket, int fd, short ev
         server_message (self, &parts);
         close_parts (&parts);
     }
+    context_used (ctx, socket); /* the rest */
 }
 
 /*  Descriptors are finite, and libzmq would spin for want of one. */
@@ -445,6 +446,7 @@ static void read_client (link_t *self, peer_t *peer, int frames_max, size_t byte
         client_message (self, peer, &parts);
         close_parts (&parts);
     }
+    context_used (self->ctx, socket); /* the rest */
 }
 
 void receive_client (void *state, context_t *ctx, void *socket, int fd, short events)

@@ -102,6 +102,7 @@ static void release_payload (void *data, void *hint)
 static int send_parts (link_t *self, void *socket, payload_t *payload)
 {
     int flags = ZMQ_DONTWAIT | (payload ? ZMQ_SNDMORE : 0);
+    context_used (self->ctx, socket);
     if (zmq_send (socket, self->frame.data, self->frame.size, flags) == -1)
         return -1;
     if (!payload)
@@ -123,6 +124,7 @@ static int send_parts (link_t *self, void *socket, payload_t *payload)
 /*  Once the ROUTER has taken the address it takes the rest of the message too. */
 static int send_on_route (link_t *self, const uint8_t route[ROUTE_SIZE], payload_t *payload)
 {
+    context_used (self->ctx, self->server.socket);
     if (zmq_send (self->server.socket, route, ROUTE_SIZE, ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1)
         return -1;
     return send_parts (self, self->server.socket, payload);

@@ -22,7 +22,8 @@ static int apply (size_t i, application_t *self, slice_t body)
     void *value = arena_alloc (&self->arena, commands[i].record->size);
     int rc = -1;
     if (value &&
-        !record_decode (commands[i].record, body.data, body.size, &self->arena, value, self->error))
+        !record_decode_in_place (commands[i].record, body.data, body.size, &self->arena, value,
+                                 self->error))
         rc = commands[i].apply (self, value);
     if (self->arena.failed || self->scratch.failed) {
         self->fatal = true;
@@ -108,7 +109,8 @@ int ledger_apply (ledger_writer_t *self, uint64_t index, slice_t command, char *
         return apply_command (self, index, command, value, error);
     arena_t arena;
     arena_init (&arena, 0, stack, sizeof (stack));
-    int rc = record_decode (&once_record, bytes + 2, command.size - 2, &arena, &once, error);
+    int rc =
+        record_decode_in_place (&once_record, bytes + 2, command.size - 2, &arena, &once, error);
     if (rc == 0 && once.client)
         rc = apply_once (self, index, &once, value, error);
     else if (rc == 0)

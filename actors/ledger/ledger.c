@@ -10,6 +10,14 @@
 
 enum { SUBSCRIBERS_MAX = 16 };
 
+/*  What is applied in one turn, and what becomes visible together, at most. */
+enum { TURN_ENTRIES = 256, TRANSACTION_ENTRIES = 1024 };
+
+/*  What a turn has applied is certain: those who asked for it needn't wait for the rest, nor for the
+    commit, which only readers here need. So before either, the election has its turn, which answers
+    them, and then the link, which shares our thread. */
+enum { TURNS_BETWEEN = 2 };
+
 typedef struct {
     const ledger_args_t *args;
     tables_t *tables;
@@ -17,14 +25,22 @@ typedef struct {
     uint64_t applied; /* readers see less of it until the transaction is committed */
     uint64_t visible;
     uint64_t changed; /* tables written since the subscribers were last told */
+    tables_txn_t *txn;     /* with what is applied and not visible yet, or NULL */
+    uint64_t term;         /* of the last entry in it */
+    unsigned turns_before; /* of others, before our work goes on */
+    bool failed;
     ledger_reads_t reads;
     struct {
         address_t address;
         uint64_t tables; /* of interest */
     } subscribers[SUBSCRIBERS_MAX];
     size_t subscriber_count;
-    const message_t **waiting; /* apply messages of this turn */
+    const message_t **waiting; /* apply messages */
     size_t waiting_count, waiting_room;
+    size_t entries_done;  /* of the first one */
+    address_t asker;      /* of the last one, */
+    bool asked;           /* who hears where the ledger stands when all is done, */
+    bool asked_for_state; /* and who decides: one had no entries */
     metric_t *applied_metric, *refused_metric, *repeated_metric;
 } ledger_t;
 
@@ -97,128 +113,165 @@ static void take (ledger_t *self, const message_t *message)
             abort ();
     }
     self->waiting[self->waiting_count++] = message;
+    self->asker = message->from;
+    self->asked = true;
+    self->asked_for_state |= ((const apply_t *)message->body)->entries.count == 0;
 }
 
-static void put_position (tables_txn_t *txn, const char *name, uint64_t number, bool *fatal,
-                          nexus_error_t *error)
+static void fail (ledger_t *self, context_t *ctx, const nexus_error_t *error)
+{
+    self->failed = true;
+    if (self->txn)
+        tables_abort (&self->txn);
+    context_fail (ctx, error); /* a ledger that can't be written ends the node */
+}
+
+/*  ---- applying --------------------------------------------------------------- */
+
+/*  The next entry to apply; NULL if none waits. The election repeats from before what was applied
+    here. */
+static const apply_entry_t *first_entry (ledger_t *self)
+{
+    while (self->waiting_count) {
+        const apply_t *batch = self->waiting[0]->body;
+        for (; self->entries_done < batch->entries.count; self->entries_done++)
+            if (batch->entries.items[self->entries_done].index > self->applied)
+                return &batch->entries.items[self->entries_done];
+        message_release ((message_t **)&self->waiting[0]);
+        self->waiting_count--;
+        memmove (self->waiting, self->waiting + 1, self->waiting_count * sizeof (*self->waiting));
+        self->entries_done = 0;
+    }
+    return NULL;
+}
+
+static int apply_entry (ledger_t *self, const apply_entry_t *entry, apply_result_t *result,
+                        arena_t *arena, nexus_error_t *error)
+{
+    char value[LEDGER_VALUE_MAX];
+    ledger_writer_t writer = {.txn = self->txn, .requests = self->requests};
+    nexus_error_t refusal = {NEXUS_OK, ""};
+    if (entry->index != self->applied + 1)
+        return nexus_error_set (error, NEXUS_CORRUPT,
+                                "ledger: log index %llu came after %llu: what is between is lost",
+                                (unsigned long long)entry->index,
+                                (unsigned long long)self->applied);
+    *result = (apply_result_t){.index = entry->index, .text = ""};
+    if (entry->command.size &&
+        ledger_apply (&writer, entry->index, (slice_t){entry->command.data, entry->command.size},
+                      value, &refusal)) {
+        metric_add (self->refused_metric, 1);
+        result->code = (uint64_t)refusal.code;
+        result->text = arena_strdup (arena, refusal.text);
+        if (writer.fatal) {
+            *error = refusal;
+            return -1;
+        }
+    } else if (entry->command.size)
+        result->text = arena_strdup (arena, value);
+    self->applied = entry->index;
+    self->term = entry->term;
+    self->changed |= writer.changed;
+    metric_add (self->repeated_metric, (double)writer.repeated);
+    return 0;
+}
+
+/*  Some of what waits; who asked for it gets the results. */
+static int apply_some (ledger_t *self, context_t *ctx, nexus_error_t *error)
+{
+    const apply_entry_t *entry;
+    apply_result_t results[TURN_ENTRIES];
+    applied_t done = {.index = self->visible, .results.items = results};
+    char memory[4096];
+    arena_t arena;
+    int rc = 0;
+    if (!self->txn && !(self->txn = tables_begin (self->tables, true, error)))
+        return -1;
+    arena_init (&arena, 0, memory, sizeof (memory));
+    while (rc == 0 && done.results.count < TURN_ENTRIES && (entry = first_entry (self)))
+        rc = apply_entry (self, entry, &results[done.results.count++], &arena, error);
+    done.done = self->applied;
+    if (rc == 0)
+        context_send (ctx, &self->asker, &applied_record, &done);
+    arena_reset (&arena);
+    return rc;
+}
+
+static int put_position (tables_txn_t *txn, const char *name, uint64_t number, nexus_error_t *error)
 {
     uint8_t bytes[8];
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)(number >> (56 - 8 * i));
-    if (!*fatal && tables_put (txn, LEDGER_META, SLICE (name), (slice_t){bytes, 8}, error))
-        *fatal = true;
+    return tables_put (txn, LEDGER_META, SLICE (name), (slice_t){bytes, 8}, error);
 }
 
-/*  Applies the entries of one message; fills results (one an entry). */
-static void apply_entries (ledger_t *self, tables_txn_t *txn, const apply_t *batch,
-                           apply_result_t *results, size_t *ret_count, arena_t *arena, bool *fatal,
-                           nexus_error_t *error)
+/*  Makes what is applied visible, with how far that is. */
+static int commit (ledger_t *self, nexus_error_t *error)
 {
-    char value[LEDGER_VALUE_MAX];
-    ledger_writer_t writer = {.txn = txn, .requests = self->requests};
-    uint64_t term = 0;
-    for (size_t i = 0; i < batch->entries.count && !*fatal; i++) {
-        const apply_entry_t *entry = &batch->entries.items[i];
-        if (entry->index <= self->applied)
-            continue; /* the election repeats from before what was applied here */
-        if (entry->index != self->applied + 1) {
-            nexus_error_set (error, NEXUS_CORRUPT,
-                             "ledger: log index %llu came after %llu: what is between is lost",
-                             (unsigned long long)entry->index, (unsigned long long)self->applied);
-            *fatal = true;
-            return;
-        }
-        apply_result_t *result = &results[(*ret_count)++];
-        *result = (apply_result_t){.index = entry->index, .text = ""};
-        nexus_error_t refusal = {NEXUS_OK, ""};
-        if (entry->command.size &&
-            ledger_apply (&writer, entry->index,
-                          (slice_t){entry->command.data, entry->command.size}, value, &refusal)) {
-            metric_add (self->refused_metric, 1);
-            result->code = (uint64_t)refusal.code;
-            result->text = arena_strdup (arena, refusal.text);
-            *fatal = writer.fatal;
-            if (*fatal)
-                *error = refusal;
-        } else if (entry->command.size)
-            result->text = arena_strdup (arena, value);
-        self->applied = entry->index;
-        term = entry->term;
-    }
-    self->changed |= writer.changed;
-    metric_add (self->repeated_metric, (double)writer.repeated);
-    if (term)
-        put_position (txn, LEDGER_APPLIED_TERM, term, fatal, error);
+    if (put_position (self->txn, LEDGER_APPLIED_TERM, self->term, error) ||
+        put_position (self->txn, LEDGER_APPLIED, self->applied, error) ||
+        requests_flush (self->requests, self->txn, error) || tables_commit (&self->txn, error))
+        return -1;
+    self->visible = self->applied;
+    return 0;
 }
 
-/*  The election begins: who decides, as far as it is applied here. True if it can't be read. */
-static bool read_conf (ledger_t *self, arena_t *arena, cluster_conf_t *conf, nexus_error_t *error)
+/*  Who decides, as far as it is applied here: for an election that begins. */
+static int read_conf (ledger_t *self, arena_t *arena, cluster_conf_t *conf, nexus_error_t *error)
 {
     tables_txn_t *txn = tables_begin (self->tables, false, error);
     if (!txn)
-        return true;
+        return -1;
     int rc = ledger_get_conf (txn, arena, conf, error);
     tables_abort (&txn);
-    return rc != 0;
+    return rc;
 }
 
-/*  All that waits becomes one transaction; then everybody is told. */
-static void apply_waiting (ledger_t *self, context_t *ctx)
+/*  Everybody hears where the ledger stands now. */
+static int tell (ledger_t *self, context_t *ctx, nexus_error_t *error)
 {
-    nexus_error_t error = {NEXUS_OK, ""};
+    applied_t visible = {.index = self->visible, .done = self->visible};
     arena_t arena;
     arena_init (&arena, 0, NULL, 0);
-    size_t entries = 0, count = 0;
-    for (size_t i = 0; i < self->waiting_count; i++)
-        entries += ((const apply_t *)self->waiting[i]->body)->entries.count;
-    applied_t done = {.results.items =
-                          arena_alloc (&arena, (entries + 1) * sizeof (apply_result_t))};
-    applied_t visible = {.index = 0};
-    bool fatal = false;
-    if (!entries)
-        fatal = read_conf (self, &arena, &visible.conf, &error);
-    else {
-        tables_txn_t *txn = tables_begin (self->tables, true, &error);
-        fatal = !txn || !done.results.items;
-        for (size_t i = 0; i < self->waiting_count && !fatal; i++)
-            apply_entries (self, txn, self->waiting[i]->body, done.results.items, &count, &arena,
-                           &fatal, &error);
-        if (!fatal)
-            put_position (txn, LEDGER_APPLIED, self->applied, &fatal, &error);
-        if (!fatal)
-            fatal = requests_flush (self->requests, txn, &error) != 0;
-        if (fatal && txn)
-            tables_abort (&txn);
-        else if (!fatal) {
-            /*  What was done is certain, whenever this node's own copy of it is: those who asked
-               for it needn't wait for the commit. */
-            done.index = self->visible;
-            done.done = self->applied;
-            done.results.count = count;
-            if (count) {
-                context_send (ctx, &self->waiting[0]->from, &applied_record, &done);
-                context_flush (ctx);
-            }
-            fatal = tables_commit (&txn, &error) != 0;
-        }
-    }
-    if (!fatal) {
-        self->visible = self->applied;
-        visible.index = visible.done = self->visible;
-        context_send (ctx, &self->waiting[0]->from, &applied_record, &visible);
-        metric_set (self->applied_metric, (double)self->applied);
-        ledger_changed_t changed = {.index = self->applied, .tables = self->changed};
+    int rc = self->asked_for_state ? read_conf (self, &arena, &visible.conf, error) : 0;
+    if (rc == 0) {
+        self->asked = self->asked_for_state = false;
+        context_send (ctx, &self->asker, &applied_record, &visible);
+        metric_set (self->applied_metric, (double)self->visible);
+        ledger_changed_t changed = {.index = self->visible, .tables = self->changed};
         for (size_t i = 0; i < self->subscriber_count; i++)
             if (self->changed & self->subscribers[i].tables)
                 context_send (ctx, &self->subscribers[i].address, &ledger_changed_record, &changed);
         self->changed = 0;
     }
-    for (size_t i = 0; i < self->waiting_count; i++)
-        message_release ((message_t **)&self->waiting[i]);
-    self->waiting_count = 0;
     arena_reset (&arena);
-    if (fatal)
-        context_fail (ctx, &error); /* a ledger that can't be written ends the node */
+    return rc;
+}
+
+/*  A step of what there is to do: some entries, or the commit of what is applied. */
+static void work (ledger_t *self, context_t *ctx)
+{
+    nexus_error_t error = {NEXUS_OK, ""};
+    bool enough = self->txn && self->applied - self->visible >= TRANSACTION_ENTRIES;
+    int rc = 0;
+    if (!enough && first_entry (self))
+        rc = apply_some (self, ctx, &error);
+    else if ((self->txn && commit (self, &error)) || tell (self, ctx, &error))
+        rc = -1;
+    if (rc)
+        fail (self, ctx, &error);
+}
+
+static bool has_work (ledger_t *self)
+{
+    return !self->failed && (self->txn || self->asked || first_entry (self));
+}
+
+static void let_others (ledger_t *self, context_t *ctx, unsigned turns)
+{
+    self->turns_before = turns;
+    if (turns)
+        context_send (ctx, context_self (ctx), &done_record, &(done_t){0});
 }
 
 static int become_copy (ledger_t *self, context_t *ctx, uint64_t index, nexus_error_t *error)
@@ -239,17 +292,17 @@ static void restore (ledger_t *self, context_t *ctx, const message_t *message)
 {
     const ledger_restore_t *wanted = message->body;
     nexus_error_t error = {NEXUS_OK, ""};
-    if (self->waiting_count)
-        apply_waiting (self, ctx);
+    while (has_work (self))
+        work (self, ctx);
+    if (self->failed)
+        return;
     if (self->applied < wanted->index && become_copy (self, ctx, wanted->index, &error)) {
-        context_fail (ctx, &error);
+        fail (self, ctx, &error);
         return;
     }
     self->changed = ~UINT64_C (0) >> 1;
-    /* The answer is that to an apply without entries. */
-    take (self, message_new (&apply_record, &(apply_t){.entries = {NULL, 0}}, NULL,
-                             context_self (ctx), &message->from));
-    apply_waiting (self, ctx);
+    self->asker = message->from;
+    self->asked = self->asked_for_state = true;
 }
 
 static void receive (void *state, context_t *ctx, const message_t *message)
@@ -267,19 +320,25 @@ static void receive (void *state, context_t *ctx, const message_t *message)
         restore (self, ctx, message);
     else if (message_body (message, apply))
         take (self, message_retain ((message_t *)message));
+    else if (message_body (message, done) && self->turns_before)
+        let_others (self, ctx, self->turns_before - 1);
 }
 
 static void settle (void *state, context_t *ctx)
 {
     ledger_t *self = state;
-    if (self->waiting_count)
-        apply_waiting (self, ctx);
+    if (!self->turns_before && has_work (self)) {
+        work (self, ctx);
+        let_others (self, ctx, has_work (self) ? TURNS_BETWEEN : 0);
+    }
     ledger_reads_settle (&self->reads, ctx, self->tables);
 }
 
 static void stop (void *state, context_t *ctx)
 {
     ledger_t *self = state;
+    if (self->txn)
+        tables_abort (&self->txn);
     for (size_t i = 0; i < self->waiting_count; i++)
         message_release ((message_t **)&self->waiting[i]);
     free (self->waiting);

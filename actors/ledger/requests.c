@@ -115,6 +115,13 @@ static size_t s_slot (const requests_t *self, uint64_t client, uint64_t sequence
     return at;
 }
 
+/*  Its slot is needed soon, and lies anywhere in memory. */
+static void s_prefetch (const requests_t *self, const kept_t *kept)
+{
+    uint32_t hash = s_hash (self, kept->client, kept->sequence);
+    __builtin_prefetch (&self->slots[hash & (self->slots_count - 1)]);
+}
+
 static void s_grow (requests_t *self)
 {
     slot_t *old = self->slots;
@@ -318,6 +325,8 @@ static int s_drop_row (requests_t *self, int kind, tables_txn_t *txn, nexus_erro
     kind_t *of = &self->kinds[kind];
     uint8_t name[KEY_SIZE], number[8];
     tables_delete (txn, LEDGER_REQUESTS, s_key (name, kind, of->first / REQUESTS_ROW));
+    for (uint64_t i = 0; i < REQUESTS_ROW; i++)
+        s_prefetch (self, &of->ring[(of->first + i) % RING]);
     for (int i = 0; i < REQUESTS_ROW; i++) {
         const kept_t *kept = &of->ring[of->first++ % RING];
         of->horizon = kept->index;

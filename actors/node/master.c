@@ -275,6 +275,7 @@ static void compose (master_node_t *self, size_t me)
                                     .restore_context = self->copies };
     self->snapshots = (snapshots_args_t){ .store = snapshot_files_store (self->copies),
                                           .entries = config->snapshot_entries,
+                                          .pause_ms = (int64_t) config->snapshot_seconds * 1000,
                                           .log_bytes = config->snapshot_log_mib << 20,
                                           .bytes_per_second = config->snapshot_mib_per_second << 20 };
     raft_log_state_t log;
@@ -326,10 +327,12 @@ static void compose (master_node_t *self, size_t me)
         { .behaviour = &supervisor_behaviour, .name = "services", .args = &self->supervisor },
     };
     memcpy (self->children, children, sizeof (children));
-    /*  Link, ledger and election pass every command of the cluster to each other: on one thread
-        that costs no wake-up. None of them waits for a disk; what does has its own. */
+    /*  Link, log, ledger and election pass every command of the cluster to each other: on one thread
+        that costs no wake-up. None of them waits for a disk but for a moment; what waits for
+        long has its own. */
     for (size_t i = 0; i < sizeof (children) / sizeof (children[0]); i++)
         self->children[i].thread = children[i].behaviour != &link_behaviour &&
+                                   children[i].behaviour != &raft_log_actor &&
                                    children[i].behaviour != &ledger_behaviour &&
                                    children[i].behaviour != &election_behaviour;
     self->node.children = self->children;

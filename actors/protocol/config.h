@@ -46,7 +46,8 @@ RECORD_DECLARE (api_config, API_CONFIG)
     F (UINT, election_ms_min, _, .def = "150", .min = 20, .max = 60000, .unit = "ms", .doc = "The election timeout is fitted to the network and the disk, but is never shorter: silence after which a master stands for election, at random up to twice that.") \
     F (UINT, election_ms_max, _, .def = "10000", .min = 20, .max = 60000, .unit = "ms", .doc = "And never longer.") \
     F (UINT, snapshot_entries, _, .def = "100000", .min = 10, .doc = "Log entries after which the ledger is copied, and the log shortened.") \
-    F (UINT, snapshot_log_mib, _, .def = "1024", .min = 1, .max = 8192, .unit = "MiB", .doc = "Size of the log from which on that happens, however few the entries.") \
+    F (UINT, snapshot_seconds, _, .def = "10", .max = 86400, .unit = "s", .doc = "At least so long after the last time: under a heavy load copies would follow each other otherwise.") \
+    F (UINT, snapshot_log_mib, _, .def = "1024", .min = 1, .max = 8192, .unit = "MiB", .doc = "Size of the log from which on that happens, however few the entries, or soon after the last time.") \
     F (UINT, snapshot_mib_per_second, _, .def = "32", .min = 1, .max = 10000, .unit = "MiB/s", .doc = "What copies may take of this master's network.") \
     F (ENUM, durability, durability, .def = "journaled", .doc = "How the log reaches the disk, always safe. journaled: one flush a write, of a small file in front of LMDB; pipelined: LMDB only, one flush a write under load, two otherwise; strict: two.") \
     F (UINT, lost_after_ms, _, .def = "3000", .min = 100, .max = 3600000, .unit = "ms", .doc = "Silence after which a worker is taken for lost; a third of it if its connection broke.") \

@@ -28,6 +28,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
     if (self->bytes_per_second < CHUNK_MAX)
         self->bytes_per_second = CHUNK_MAX;
     self->poll_ns = MS_TO_NS (self->args->poll_ms ? self->args->poll_ms : 1000);
+    self->pause_ns = MS_TO_NS (self->args->pause_ms);
     metrics_t *metrics = context_metrics (ctx);
     self->index_metric =
         metrics_gauge (metrics, "nexus_snapshot_index",
@@ -103,6 +104,7 @@ static void make (snapshots_t *self, context_t *ctx)
         return;
     }
     metric_add (self->made_metric, 1);
+    self->made_ns = context_now (ctx);
     if (delay_ns > 0 && !PLANTED (COMPACT_TOO_EARLY))
         self->make_timer = context_after (ctx, delay_ns, TIMER_MADE);
     else
@@ -176,7 +178,8 @@ static bool is_due (snapshots_t *self, context_t *ctx, const snapshot_position_t
     uint64_t count = position->log_last + 1 - position->log_first;
     if (position->log_bytes > self->log_bytes && fresh > count / 4)
         return true;
-    return fresh >= self->entries && serve_oldest (self, ctx) == UINT64_MAX;
+    bool pause = self->made_ns && context_now (ctx) < self->made_ns + self->pause_ns;
+    return fresh >= self->entries && !pause && serve_oldest (self, ctx) == UINT64_MAX;
 }
 
 static void look (snapshots_t *self, context_t *ctx)

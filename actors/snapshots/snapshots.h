@@ -78,6 +78,7 @@ typedef struct {
     uint64_t window;           /* entries that stay in the log behind a copy; 0: entries / 10 */
     uint64_t bytes_per_second; /* given away, to all together; 0: 32 MiB */
     int64_t poll_ms;           /* how often to look; 0: 1,000 */
+    int64_t pause_ms;          /* between two copies, at least, unless the log is too large */
 } snapshots_args_t;
 
 extern const behaviour_t snapshots_behaviour; /* "snapshots" */

@@ -72,6 +72,8 @@ typedef struct {
     message_t *make_request; /* waits for the copy under way, or NULL */
     uint64_t compacting;     /* correlation of the log_compact under way; 0: none */
     int64_t retry_ns;        /* no copy before, after one that failed */
+    int64_t pause_ns;        /* nor this long after one that was made, */
+    int64_t made_ns;         /* then; 0: none was */
     serve_t serve;
     fetch_t fetch;
     metric_t *index_metric, *size_metric, *made_metric;

@@ -56,6 +56,7 @@ dir: $dir/m$i
 bind: tcp://10.77.0.$i:7400
 root: $dir/root.key
 snapshot_entries: 500
+snapshot_seconds: 0
 api: {bind: 10.77.0.$i, port: 7443}
 masters:
 $listed

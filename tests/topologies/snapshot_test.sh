@@ -6,7 +6,7 @@ start_cluster --masters 3 --workers 1 --sites 1
 "$nexus" down --dir "$dir" >/dev/null
 for i in 1 2 3; do
     sed -i '/^snapshot_/d' "$dir/m$i/master.yaml"
-    printf 'snapshot_entries: 150\nsnapshot_mib_per_second: 1\n' >>"$dir/m$i/master.yaml"
+    printf 'snapshot_entries: 150\nsnapshot_seconds: 0\nsnapshot_mib_per_second: 1\n' >>"$dir/m$i/master.yaml"
 done
 start_cluster --masters 3 --workers 1 --sites 1
 

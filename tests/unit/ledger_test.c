@@ -69,14 +69,20 @@ static const applied_t *expect_results (uint64_t before, uint64_t index, size_t 
     return applied;
 }
 
-static void expect_visible (uint64_t index)
+/*  By now, more is. */
+static void expect_visible_until (uint64_t index, uint64_t now)
 {
     const applied_t *applied = harness_expect (harness, applied);
     assert_non_null (applied);
     assert_int_equal (applied->index, index);
     assert_int_equal (applied->done, index);
     assert_int_equal (applied->results.count, 0);
-    assert_int_equal (applied_index (), index);
+    assert_int_equal (applied_index (), now);
+}
+
+static void expect_visible (uint64_t index)
+{
+    expect_visible_until (index, index);
 }
 
 static void test_batches (void **state)
@@ -113,6 +119,43 @@ static void test_batches (void **state)
     apply_range (30, 31);
     expect_results (30, 31, 1);
     expect_visible (31);
+}
+
+/*  No-ops, in messages of a hundred. */
+static void apply_noops (uint64_t first, uint64_t last)
+{
+    apply_entry_t entries[100];
+    for (uint64_t i = first; i <= last;) {
+        apply_t batch = {.entries = {entries, 0}};
+        for (; i <= last && batch.entries.count < 100; i++)
+            entries[batch.entries.count++] = (apply_entry_t){.index = i, .term = 3};
+        harness_deliver (harness, NULL, &apply_record, &batch);
+    }
+}
+
+/*  Whoever is first needn't wait for the last; and what many turns have done becomes visible
+    together, but not ever so late. */
+static void test_many (void **state)
+{
+    (void)state;
+    harness_hold (harness);
+    apply_noops (1, 600);
+    harness_turn (harness);
+    expect_results (0, 256, 256);
+    expect_results (0, 512, 256);
+    const applied_t *applied = expect_results (0, 600, 88);
+    assert_int_equal (applied->results.items[0].index, 513);
+    expect_visible (600);
+    harness_hold (harness);
+    apply_noops (601, 2000);
+    harness_turn (harness);
+    for (uint64_t i = 1; i <= 4; i++)
+        expect_results (600, 600 + 256 * i, 256);
+    expect_visible_until (1624, 2000);
+    expect_results (1624, 1880, 256);
+    expect_results (1624, 2000, 120);
+    expect_visible (2000);
+    assert_true (harness_quiet (harness));
 }
 
 static void test_subscribers (void **state)
@@ -338,6 +381,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown (test_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_many, setup, teardown),
         cmocka_unit_test_setup_teardown (test_subscribers, setup, teardown),
         cmocka_unit_test_setup_teardown (test_hole, setup, teardown),
         cmocka_unit_test_setup_teardown (test_reads, setup, teardown),

@@ -695,6 +695,72 @@ static void test_repair_and_truncate (void **unused)
     temp_dir_remove (dir);
 }
 
+/*  A thread does it, in the end. */
+static int compact_journaled (raft_log_t *log, uint64_t index, nexus_error_t *error)
+{
+    int64_t left;
+    while ((left = raft_log_compact (log, index, error)) > 0)
+        usleep (100);
+    return (int)left;
+}
+
+static void test_compact_a_journaled_log (void **unused)
+{
+    (void)unused;
+    char dir[64];
+    nexus_error_t error = {0};
+    raft_log_t *log = open_log (temp_dir_new (dir));
+    assert_int_equal (raft_log_set_durability (log, RAFT_LOG_JOURNALED, &error), 0);
+    append (log, 1, 4000, 7, 100);
+    append (log, 4001, 5000, 8, 100);
+    set_hard (log, 8, 0, 4950);
+    /*  Little of much stays: all of it goes at once. */
+    assert_int_equal (raft_log_compact (log, 4900, &error), 4900);
+    uint64_t first;
+    while ((first = state_of (log).first) == 1)
+        usleep (100);
+    assert_int_equal (first, 4901);
+    assert_int_equal (compact_journaled (log, 4900, &error), 0);
+    append (log, 5001, 5100, 8, 100); /* in the tail */
+    for (int round = 0; round < 2; round++) {
+        raft_log_state_t state = state_of (log);
+        assert_int_equal (state.first, 4901);
+        assert_int_equal (state.last, 5100);
+        assert_int_equal (state.previous_term, 8);
+        assert_int_equal (state.damaged, 0);
+        assert_unreadable (log, 4900, NEXUS_NOT_FOUND);
+        assert_read (log, 4901, 5000, SIZE_MAX, 100);
+        assert_read (log, 5001, 5100, SIZE_MAX, 100);
+        assert_int_equal (raft_log_check (log, &error), 0);
+        raft_log_close (&log);
+        log = open_log (dir);
+        assert_int_equal (raft_log_set_durability (log, RAFT_LOG_JOURNALED, &error), 0);
+    }
+    /*  Much of little stays: some entries are taken out. Not beyond what is committed. */
+    assert_int_equal (compact_journaled (log, 4910, &error), 0);
+    assert_int_equal (state_of (log).first, 4911);
+    assert_int_equal (compact_journaled (log, 4951, &error), -1);
+    assert_int_equal (error.code, NEXUS_INVALID);
+    assert_int_equal (state_of (log).first, 4911);
+    /*  What stays is what it was, damaged or not. */
+    flip (dir, "entry 5042 of 8", 15, 7, 0x10);
+    assert_int_equal (raft_log_term (log, 5042), 0);
+    set_hard (log, 8, 0, 5100);
+    assert_int_equal (compact_journaled (log, 5040, &error), 0);
+    assert_int_equal (state_of (log).first, 5041);
+    assert_int_equal (state_of (log).damaged, 5042);
+    assert_read (log, 5043, 5100, SIZE_MAX, 58);
+    assert_int_equal (compact_journaled (log, 5050, &error), 0);
+    assert_int_equal (state_of (log).damaged, 0);
+    assert_int_equal (compact_journaled (log, 5100, &error), 0);
+    append (log, 5101, 5110, 8, 100);
+    raft_log_close (&log);
+    log = open_log (dir);
+    assert_read (log, 5101, 5110, SIZE_MAX, 10);
+    raft_log_close (&log);
+    temp_dir_remove (dir);
+}
+
 /*  Damage that comes while the log is open is found by the first reader. */
 static void test_rots_while_open (void **unused)
 {
@@ -795,6 +861,7 @@ int main (void)
         cmocka_unit_test (test_snapshot),
         cmocka_unit_test (test_readers),
         cmocka_unit_test (test_readers_of_a_journaled_log),
+        cmocka_unit_test (test_compact_a_journaled_log),
         cmocka_unit_test (test_map_full),
         cmocka_unit_test (test_killed_while_appending),
         cmocka_unit_test (test_rotten_entry),

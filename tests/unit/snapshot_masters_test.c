@@ -78,7 +78,7 @@ static cluster_t *cluster_new (unsigned entries)
     for (unsigned i = 0; i < MASTERS; i++) {
         snprintf (text, sizeof text,
                   "name: m%u\ndir: %s/m%u\nbind: \"tcp://127.0.0.1:%d\"\nroot: %s/root\n"
-                  "api: {port: 0}\nsnapshot_entries: %u\nmasters:\n%s",
+                  "api: {port: 0}\nsnapshot_entries: %u\nsnapshot_seconds: 0\nmasters:\n%s",
                   i + 1, self->dir, i + 1, ports[i], self->dir, entries, peers);
         if (node_config_load (&master_config_record, NULL, text, &self->arena, &self->config[i],
                               &error))
