@@ -123,7 +123,7 @@ static int check_only (const char *file)
     nexus_error_t error = {NEXUS_OK, ""};
     snapshot_info_t copy;
     if (snapshot_files_describe (file, true, &copy, &error))
-        return command_fail (&error);
+        return command_fail_input (&error);
     describe (file, &copy);
     return 0;
 }

@@ -12,6 +12,12 @@ int command_fail (const nexus_error_t *error)
     return nexus_code_exit (error->code);
 }
 
+int command_fail_input (const nexus_error_t *error)
+{
+    int code = command_fail (error);
+    return error->code == NEXUS_CORRUPT ? nexus_code_exit (NEXUS_INVALID) : code;
+}
+
 bool command_colours (int fd)
 {
     const char *no = getenv ("NO_COLOR");

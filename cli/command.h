@@ -60,6 +60,8 @@ extern const size_t commands_count;
 
 /*  Prints "nexus: TEXT" on stderr and returns the error's exit code (sysexits). */
 int command_fail (const nexus_error_t *error);
+/*  The same for a file that the user named: what is damaged in it is his input, not our fault. */
+int command_fail_input (const nexus_error_t *error);
 
 /*  Colours are welcome: a terminal, and NO_COLOR (no-color.org) is not set. */
 bool command_colours (int fd);

@@ -244,17 +244,25 @@ static int make_new (const char *dir, uint64_t port, local_cluster_t *cluster, a
                          arena_printf (arena, "%s/cluster.yaml", dir), error);
 }
 
+int local_cluster_find (const char *dir, arena_t *arena, local_cluster_t *ret_cluster,
+                        bool *ret_found, nexus_error_t *error)
+{
+    const char *file = arena_printf (arena, "%s/cluster.yaml", dir);
+    *ret_found = access (file, F_OK) == 0;
+    return *ret_found ? node_config_load (&local_cluster_record, file, NULL, arena, ret_cluster,
+                                          error)
+                      : 0;
+}
+
 int local_cluster_make (const char *dir, uint64_t port, local_cluster_t *cluster, arena_t *arena,
                         nexus_error_t *error)
 {
-    const char *file = arena_printf (arena, "%s/cluster.yaml", dir);
-    if (make_dir (dir, error))
-        return -1;
-    if (access (file, F_OK))
-        return make_new (dir, port, cluster, arena, error);
+    bool found;
     local_cluster_t there;
-    if (node_config_load (&local_cluster_record, file, NULL, arena, &there, error))
+    if (make_dir (dir, error) || local_cluster_find (dir, arena, &there, &found, error))
         return -1;
+    if (!found)
+        return make_new (dir, port, cluster, arena, error);
     if (there.masters != cluster->masters || there.workers != cluster->workers ||
         there.sites != cluster->sites)
         return nexus_error_set (error, NEXUS_EXISTS,
@@ -263,7 +271,8 @@ int local_cluster_make (const char *dir, uint64_t port, local_cluster_t *cluster
                                 "--dir, or remove it", dir, there.masters, there.workers,
                                 there.sites);
     if (there.ports.count != there.masters * 2)
-        return nexus_error_set (error, NEXUS_CORRUPT, "%s: ports: expected two a master", file);
+        return nexus_error_set (error, NEXUS_CORRUPT, "%s/cluster.yaml: ports: expected two a master",
+                                dir);
     for (size_t i = 0; i < there.ports.count; i++)
         if (!try_port ((uint16_t) there.ports.items[i]))
             return nexus_error_set (error, NEXUS_EXISTS,

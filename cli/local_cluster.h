@@ -24,6 +24,10 @@
 RECORD_DECLARE (local_cluster, LOCAL_CLUSTER)
 /* clang-format on */
 
+/*  What DIR/cluster.yaml says, if it is there. -1: it can't be read. */
+int local_cluster_find (const char *dir, arena_t *arena, local_cluster_t *ret_cluster,
+                        bool *ret_found, nexus_error_t *error);
+
 /*  Makes DIR and everything in it, or, where a cluster is there already, reads it
     into *cluster (memory in the arena) and checks that it is the one asked for. port: the first
     of consecutive ports; 0: free ones. -1 with the reason. */

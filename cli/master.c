@@ -140,6 +140,9 @@ static void say_progress (const master_info_t *info, char *said, size_t size)
     char text[160];
     if (info->heard_ms_ago < 0)
         snprintf (text, sizeof (text), "waiting for %s to answer", info->name);
+    else if (info->match == 0)
+        snprintf (text, sizeof (text), "%s has nothing yet: it gets the cluster's state",
+                  info->name);
     else
         snprintf (text, sizeof (text), "%s catches up: %s entries are missing", info->name,
                   info->lag ? figure_count ((double)info->lag).text : "no");

@@ -212,7 +212,7 @@ static int run_restore (options_t *options)
         return EX_USAGE;
     }
     if (snapshot_files_describe (restore.file, true, &restore.copy, &error))
-        return command_fail (&error);
+        return command_fail_input (&error);
     restore.index = restore.copy.index + gap;
     restore.term = restore.copy.term + TERMS;
     int rc =

@@ -33,9 +33,9 @@ enum {
 };
 
 static const option_t up_options[] = {
-    { "masters", 'm', "N", .def = "3", .doc = "Masters: 1 to 9, best odd." },
-    { "workers", 'w', "N", .def = "4", .doc = "Workers: 0 to 64." },
-    { "sites", 's', "N", .def = "2", .doc = "Sites that the nodes are spread over." },
+    { "masters", 'm', "N", .def = "3", .doc = "Masters: 1 to 9, best odd; of a cluster that is there, as it is." },
+    { "workers", 'w', "N", .def = "4", .doc = "Workers: 0 to 64; likewise." },
+    { "sites", 's', "N", .def = "2", .doc = "Sites that the nodes are spread over; likewise." },
     { "cpu", 0, "CORES", .def = "2", .doc = "What each worker offers." },
     { "port", 'p', "PORT", .def = "7400", .doc = "First of two ports a master; 0: any free ones." },
     { "detach", 'D', NULL, .doc = "Return once the cluster runs." },
@@ -350,6 +350,24 @@ static int take_pid_file (up_t *self, nexus_error_t *error)
     return 0;
 }
 
+/*  A cluster that is there is what it is, unless somebody asks for another one. */
+static int take_numbers (up_t *self, const char *dir, nexus_error_t *error)
+{
+    bool found;
+    local_cluster_t there;
+    if (local_cluster_find (dir, &self->arena, &there, &found, error))
+        return -1;
+    if (found) {
+        options_fill (self->options, "masters",
+                      arena_printf (&self->arena, "%" PRIu64, there.masters));
+        options_fill (self->options, "workers",
+                      arena_printf (&self->arena, "%" PRIu64, there.workers));
+        options_fill (self->options, "sites",
+                      arena_printf (&self->arena, "%" PRIu64, there.sites));
+    }
+    return 0;
+}
+
 static int prepare (up_t *self, nexus_error_t *error)
 {
     options_t *options = self->options;
@@ -357,6 +375,8 @@ static int prepare (up_t *self, nexus_error_t *error)
     options_fill (options, "dir", "nexus-cluster");
     const char *dir = options_text (options, "dir");
     record_init (&local_cluster_record, &self->cluster);
+    if (take_numbers (self, dir, error))
+        return -1;
     self->cluster.cpu = strtod (options_text (options, "cpu"), NULL);
     if (options_number (options, "masters", 1, 9, &self->cluster.masters, error) ||
         options_number (options, "workers", 0, 64, &self->cluster.workers, error) ||

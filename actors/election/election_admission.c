@@ -162,6 +162,7 @@ static void s_refuse_peer (election_t *self, context_t *ctx, election_peer_t *pe
                            uint64_t incarnation)
 {
     self->refusals++;
+    peer->refused = true;
     if (election_now_ms (ctx) < peer->complain_ms)
         return;
     peer->complain_ms = election_now_ms (ctx) + COMPLAIN_MS;
@@ -204,6 +205,7 @@ static void s_hear (election_t *self, context_t *ctx, election_peer_t *peer,
     if (!raft_progress (self->raft, peer->id))
         return; /* when it is (again) a member, it may have another log */
     bool changed = peer->heard != record->incarnation;
+    peer->refused = false;
     peer->heard = record->incarnation;
     peer->has_nothing = record->has_nothing;
     peer->knows_us = record->expected == self->incarnation;

@@ -416,9 +416,11 @@ static bool s_work_out (election_t *self, context_t *ctx, const message_t *messa
     const char *wrong =
         confchange (before, request->stay && count ? CONFCHANGE_JOINT_EXPLICIT : CONFCHANGE_AUTO,
                     ops, count, after);
+    /*  What is in the way of a change may go; if nothing is, asking again is of no use. */
+    bool passing = count == 0 || confchange_joint (before);
     if (wrong)
-        return s_refuse (ctx, message, NEXUS_CONFLICT, "the masters can't be changed so: %s",
-                         wrong);
+        return s_refuse (ctx, message, passing ? NEXUS_CONFLICT : NEXUS_INVALID,
+                         "the masters can't be changed so: %s", wrong);
     if (confchange_equal (before, after))
         return s_refuse (ctx, message, NEXUS_EXISTS, "the masters are so already");
     if (quorum_joint_voted (&after->voters, &after->voters_outgoing, s_within_reach, self) !=

@@ -58,6 +58,7 @@ typedef struct {
     uint64_t heard;      /* the incarnation of its log, as it said last; 0: it said nothing yet */
     bool has_nothing;    /* its log and ledger were empty then */
     bool knows_us;       /* it named this master's incarnation then */
+    bool refused;        /* it came with another log than is on record */
     int64_t complain_ms; /* when it may be complained about again */
 } election_peer_t;
 enum { ELECTION_PEERS_MAX = 128, ELECTION_MEMBERS_MAX = 96 };
@@ -97,6 +98,7 @@ typedef struct {
     uint64_t copy_index, copy_term; /* of this master's durable copy of the ledger; 0: none */
     uint64_t damaged;               /* as it was told */
     int64_t copy_asked_ms;          /* when a fresh one was last asked for */
+    uint64_t copy_asked_index;      /* and what the last one covered then */
     bool failed;
     raft_ready_t begun; /* its messages are sent, the rest comes with the next turn; or empty */
     timeouts_t timeouts;

@@ -6,8 +6,9 @@
     was there before both. */
 #include "actors/election/election_private.h"
 
-/*  Copies cost something: one in that time for a follower that needs one. */
-enum { COPY_PAUSE_MS = 10000 };
+/*  Copies cost something: one in that time for a follower that needs one. One that was asked for
+    and isn't there may have failed. */
+enum { COPY_PAUSE_MS = 10000, COPY_RETRY_MS = 1000 };
 
 void election_offer (election_t *self, context_t *ctx, const raft_offer_t *offer)
 {
@@ -25,11 +26,13 @@ void election_peer_damaged (election_t *self, context_t *ctx, const raft_message
 {
     const raft_storage_t *log = &self->args->log.entries;
     int64_t now_ms = election_now_ms (ctx);
+    int64_t pause_ms = self->copy_index > self->copy_asked_index ? COPY_PAUSE_MS : COPY_RETRY_MS;
     if (raft_soft_state (self->raft).role != RAFT_LEADER ||
         message->reject_hint + 1 >= log->first (log->self) ||
-        (self->copy_asked_ms && now_ms - self->copy_asked_ms < COPY_PAUSE_MS))
+        (self->copy_asked_ms && now_ms - self->copy_asked_ms < pause_ms))
         return;
     self->copy_asked_ms = now_ms;
+    self->copy_asked_index = self->copy_index;
     address_t snapshots = address_local ("snapshots", 0);
     context_send (ctx, &snapshots, &snapshot_make_record, &(snapshot_make_t){.index = 0});
 }

@@ -41,6 +41,8 @@ static raft_peer_view_t s_peer_view (const election_t *self, context_t *ctx, uin
         view.round_trip_us = times->samples.p50_us;
         view.round_trip_p99_us = times->samples.p99_us;
     }
+    for (size_t i = 0; i < self->peers_count; i++)
+        view.refused |= self->peers[i].id == id && self->peers[i].refused;
     if (!peer)
         return view;
     view.state = (int)peer->state;

@@ -265,6 +265,10 @@ void raft_on_vote (raft_t *self, const raft_message_t *message)
         .term = grant ? message->term : self->term,
         .reject = !grant,
     };
+    if (!grant) {
+        answer.commit = self->journal.committed;
+        answer.log_term = raft_journal_term (&self->journal, answer.commit);
+    }
     if (pre) {
         raft_send (self, answer);
         if (grant)
@@ -281,9 +285,23 @@ void raft_on_vote (raft_t *self, const raft_message_t *message)
         raft_send_durable (self, answer);
 }
 
+/*  What one who refuses knows to be committed is so here, too, if the log has the same there. It may
+    be that his vote isn't needed any more: of two voters one was removed, knows it, and has
+    entries that the other lacks; the other has the removal, does not know that it is committed, and
+    would ask for that vote for ever (TiKV's raft-rs: maybe_commit_by_vote). */
+static void s_commit_by_refusal (raft_t *self, const raft_message_t *message)
+{
+    raft_journal_t *journal = &self->journal;
+    if (message->reject && message->log_term && self->role != RAFT_LEADER && !self->damaged &&
+        message->commit <= raft_journal_last (journal) &&
+        raft_journal_term (journal, message->commit) == message->log_term)
+        raft_journal_commit (journal, message->commit);
+}
+
 void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
 {
     bool pre = message->type == RAFT_MSG_PRE_VOTE_RESP;
+    s_commit_by_refusal (self, message);
     if (self->role != (pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE))
         return; /* an answer of an earlier campaign, or more than were needed */
     if (pre && !message->reject && message->term != self->term + 1)

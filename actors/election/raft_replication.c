@@ -121,8 +121,13 @@ void raft_maybe_commit (raft_t *self)
     /* Thesis 3.6.2: by counting, only entries of the own term are committed; earlier ones with
        them (figure 3.7, "figure 8" of the paper). */
     if (index <= raft_journal_last (&self->journal) && index > self->journal.committed &&
-        (raft_journal_term (&self->journal, index) == self->term || PLANTED (COMMIT_OLDER_TERM)))
+        (raft_journal_term (&self->journal, index) == self->term || PLANTED (COMMIT_OLDER_TERM))) {
+        /* Those whom a change removes hear of its commit before anybody acts on it: soon
+           afterwards their keys are revoked. */
+        if (self->pending_conf_index > self->journal.committed && self->pending_conf_index <= index)
+            self->commit_deadline_ms = self->now_ms;
         raft_journal_commit (&self->journal, index);
+    }
 }
 
 void raft_acknowledge_self (raft_t *self)

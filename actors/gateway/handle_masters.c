@@ -54,7 +54,7 @@ static bool need_master (call_t *call, const char *name, master_t *master)
     int found = find_master (call, name, master);
     if (found == 0)
         call_fail (call, NEXUS_NOT_FOUND,
-                   "there is no master \"%.63s\"; GET /api/v1/masters lists them", name);
+                   "there is no master \"%.63s\": the list of masters shows who is there", name);
     return found > 0;
 }
 
@@ -96,7 +96,9 @@ static master_info_t describe (const call_t *call, const raft_view_t *view,
         info.match = view ? view->durable : 0;
         info.heard_ms_ago = 0;
     } else if (peer) {
-        info.state = peer->active ? MASTER_FOLLOWER : MASTER_UNKNOWN;
+        info.state = peer->refused  ? MASTER_REFUSED
+                     : peer->active ? MASTER_FOLLOWER
+                                    : MASTER_UNKNOWN;
         info.match = peer->match;
         info.lag = peer->lag;
         info.heard_ms_ago = peer->heard_ms_ago;

@@ -29,7 +29,8 @@ RECORD_DECLARE (problem, PROBLEM)
 
 /*  ---- the cluster ------------------------------------------------------------ */
 
-#define MASTER_ROLES(E) E (MASTER_UNKNOWN, "unknown") E (MASTER_FOLLOWER, "follower") E (MASTER_LEADER, "leader")
+#define MASTER_ROLES(E) E (MASTER_UNKNOWN, "unknown") E (MASTER_FOLLOWER, "follower") E (MASTER_LEADER, "leader") \
+    E (MASTER_REFUSED, "refused") /* its log is not the one on record: its disk was lost */
 RECORD_ENUM (master_role, MASTER_ROLES)
 
 #define MASTER_STATUS(F) \

@@ -104,7 +104,8 @@ RECORD_ENUM (raft_view_state, RAFT_VIEW_STATES)
     F (UINT, in_flight_bytes, _, .unit = "bytes", .doc = "Entries in them.") \
     F (UINT, round_trip_us, _, .unit = "us", .flags = RECORD_COLUMN, .doc = "Of the last 256 measured heartbeats: p50. 0: not measured.") \
     F (UINT, round_trip_p99_us, _, .unit = "us", .flags = RECORD_COLUMN, .doc = "p99.") \
-    F (INT, heard_ms_ago, _, .unit = "ms", .flags = RECORD_COLUMN, .doc = "Since its last answer to a heartbeat; -1: never.")
+    F (INT, heard_ms_ago, _, .unit = "ms", .flags = RECORD_COLUMN, .doc = "Since its last answer to a heartbeat; -1: never.") \
+    F (BOOL, refused, _, .doc = "It came with another log than is on record, and is not listened to.")
 RECORD_DECLARE (raft_peer_view, RAFT_PEER_VIEW)
 
 #define RAFT_VIEW(F) \

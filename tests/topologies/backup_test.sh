@@ -15,8 +15,8 @@ mkfifo "$work/pipe"
 expect 65 'not a regular file' "$nexus" backup --force "$work/pipe"
 expect 73 'is there already' "$nexus" backup "$work/backup"
 head -c 100000 "$work/backup" >"$work/cut"
-expect 70 'damaged' "$nexus" backup --check "$work/cut"
-expect 70 'damaged' "$nexus" restore "$work/cut" --dir "$dir"
+expect 65 'damaged' "$nexus" backup --check "$work/cut"
+expect 65 'damaged' "$nexus" restore "$work/cut" --dir "$dir"
 expect 73 'another node runs in this directory' "$nexus" restore "$work/backup" --dir "$dir"
 "$nexus" kv put after backup >/dev/null
 version_of() { "$nexus" kv list --json | tr '{' '\n' | grep "\"key\": *\"$1\"" | grep -oE '"version": *[0-9]+' | grep -oE '[0-9]+'; }

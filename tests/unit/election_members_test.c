@@ -190,7 +190,7 @@ static void test_learner (void **state)
     refuse (&self, MASTER_OP_VOTER, 1, "m2", NEXUS_NOT_FOUND, "add it as a learner first");
     refuse (&self, MASTER_OP_REMOVE, 1, "m2", NEXUS_NOT_FOUND, "no master of this cluster");
     refuse (&self, MASTER_OP_VOTER, 0, "m1", NEXUS_EXISTS, "are so already");
-    refuse (&self, MASTER_OP_REMOVE, 0, "m1", NEXUS_CONFLICT, "no voter would be left");
+    refuse (&self, MASTER_OP_REMOVE, 0, "m1", NEXUS_INVALID, "no voter would be left");
     expect_refusal (&self, ask (&self, NULL, 0, false), NEXUS_CONFLICT, "no joint configuration");
 
     master_op_t op = op_of (&self, MASTER_OP_LEARNER, 1, "m2");

@@ -270,6 +270,39 @@ static void test_two_become_one (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  Of two voters one is removed, and gets an entry more than the leader's disk when that crashes.
+    The leader comes back and does not know that the removal is committed: it asks the removed one for its
+    vote, and its log is shorter. The refusal tells it. */
+static void test_removed_voter_has_more (void **state)
+{
+    (void)state;
+    cluster_t *cluster = cluster_new (2, 1, NULL);
+    cluster_elect (cluster, 1);
+    cluster_settle (cluster);
+    cluster_node_t *leader = &cluster->nodes[1];
+    uint64_t applied = leader->applied;
+    leader->hold = true;
+    assert_int_equal (cluster_change (cluster, 1, CONFCHANGE_AUTO, "r2"), RAFT_OK);
+    assert_int_equal (cluster_propose (cluster, 1, 7), RAFT_OK);
+    cluster_settle (cluster);
+    cluster_flush (cluster, 1, 1);
+    cluster_settle (cluster);
+    assert_true (s_voters_are (cluster, 2, 1, 1));
+    assert_int_equal (cluster_status (cluster, 2).last, applied + 2);
+    cluster_crash (cluster, 1);
+    assert_int_equal (leader->log_count, applied + 1);
+    leader->hold = false;
+    leader->applied = leader->hard.commit = applied;
+    leader->config.conf_state = (raft_conf_state_t){.voters = {2, {1, 2}}};
+    cluster_start (cluster, 1);
+    cluster_run (cluster, 5000);
+    assert_int_equal (cluster_leader (cluster), 1);
+    assert_true (s_voters_are (cluster, 1, 1, 1));
+    assert_int_equal (cluster_propose (cluster, 1, 8), RAFT_OK);
+    assert_int_equal (leader->applied, cluster->committed_last);
+    cluster_destroy (&cluster);
+}
+
 /*  A node that was removed while it was cut off comes back: it doesn't know, and campaigns in vain;
     nobody's term moves. */
 static void test_removed_node_does_not_disturb (void **state)
@@ -499,6 +532,7 @@ int main (void)
         cmocka_unit_test (test_removed_leader_steps_down),
         cmocka_unit_test (test_removed_follower_hears_of_it),
         cmocka_unit_test (test_two_become_one),
+        cmocka_unit_test (test_removed_voter_has_more),
         cmocka_unit_test (test_removed_node_does_not_disturb),
         cmocka_unit_test (test_vote_before_the_promotion_is_applied),
         cmocka_unit_test (test_no_campaign_with_a_change_waiting),
