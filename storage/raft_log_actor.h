@@ -1,9 +1,18 @@
 /*  raft_log_actor - writes the Raft log, many requests in one flush
 
-    An edge: a zactor of its own, because it waits for the disk. Everything that
-    is waiting when a turn ends becomes one transaction (group commit). When that
-    is on disk, each request gets its log_durable, in order. Nobody learns of a write
-    before it is on disk.
+    An edge, because it waits for the disk. Everything that is waiting when a turn ends, or
+    when the write before is done, becomes one write (group commit). When that is on disk, each
+    request gets its log_durable, in order. Nobody learns of a write before it is on disk.
+
+    It may share the thread of those who send it their writes: it writes on a side thread,
+    and they go on meanwhile. But waking that thread, and being woken by it, costs more than what
+    there is to do for a lone entry. So it writes on the spot, and keeps its thread from all else
+    until the disk is done, if
+    - one small append to a journaled log waits, of one entry at most;
+    - of the last 256 flushes 99 % took no longer than 10 ms, nor did the last one: a disk that
+      begins to stall is waited for once, for less than an election takes to begin;
+    - the thread has had nothing to do for at least half of the time lately.
+    In the simulator, where there are no threads, everything is done on the spot.
 
     In a pipelined log (raft_log.h) a transaction is on disk when the next one is
     done: under load there is one flush a transaction. If nothing waits any more, or if
@@ -55,7 +64,7 @@ RECORD_DECLARE (log_append, LOG_APPEND)
 RECORD_DECLARE (log_durable, LOG_DURABLE)
 
 /*  A request: drop entries up to index; they are covered by a durable snapshot.
-    Done in slices between other turns; the reply is a done record with the index. */
+    Done in slices between other writes; the reply is a done record with the index. */
 #define LOG_COMPACT(F) F (UINT, index, _, .min = 1, .doc = "The last entry that goes.")
 RECORD_DECLARE (log_compact, LOG_COMPACT)
 
