@@ -59,8 +59,8 @@ typedef struct {
     uint64_t last_term;
     raft_log_hard_state_t hard; /* and what it says */
     bool sync_due;
-    bool syncing;          /* TIMER_SYNC is on its way */
-    bool settling;         /* TIMER_SETTLE is */
+    bool syncing;  /* TIMER_SYNC is on its way */
+    bool settling; /* TIMER_SETTLE is */
     bool settle_due;
     bool compact_due;
     message_t *compacting; /* the request in progress, or NULL */
@@ -71,7 +71,7 @@ typedef struct {
     address_t appender; /* and to whom; "": nobody yet */
     flush_times_t flushes;
     int64_t seen_ns, seen_cpu_ns; /* at the last write: the clock, and what our thread had used */
-    double share;                 /* of the time between two writes that it uses, a moving average */
+    double share; /* of the time between two writes that it uses, a moving average */
     metric_t *commits;
     metric_t *syncs;
     metric_t *entries;
@@ -458,8 +458,7 @@ static bool next_job (actor_t *self, context_t *ctx)
             acknowledge (self, ctx);
     } else if (self->compact_due) {
         self->compact_due = false; /* a journaled log only has its own thread do it */
-        begin_job (self, ctx, JOB_COMPACT,
-                   raft_log_durability (self->log) == RAFT_LOG_JOURNALED);
+        begin_job (self, ctx, JOB_COMPACT, raft_log_durability (self->log) == RAFT_LOG_JOURNALED);
     } else if (self->settle_due || raft_log_gathered (self->log) >= SETTLE_BYTES) {
         bool under_way = raft_log_settling (self->log);
         settle_log (self, ctx);

@@ -22,6 +22,9 @@ enum { LEASE_MS_MAX = 500 };
     next entries alone. A read through them does not wait for that: its heartbeat tells. */
 enum { COMMIT_DELAY_MS = 5 };
 
+/*  The entry that founds a cluster is its first one. */
+enum { FOUNDING_INDEX = 1 };
+
 /*  Between two looks at how the peers are, as metrics. */
 enum { MEASURE_MS = 1000 };
 
@@ -162,8 +165,9 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
     }
     raft_set_snapshot (self->raft, self->copy_index, self->copy_term);
     election_admission_begin (self, ctx);
-    /* Alone, there is nobody to wait for. */
-    if (config.conf_state.voters.count == 1)
+    /* Alone since the beginning, there is nobody to wait for. One who has become so may have promised
+       a lease to a leader that is leaving. */
+    if (config.conf_state.voters.count == 1 && self->conf.index <= FOUNDING_INDEX)
         raft_campaign (self->raft);
     raft_status (self->raft, &self->status);
     log_info (context_log (ctx), "election begins", LOG_UINT ("term", self->status.hard.term),
