@@ -245,10 +245,14 @@ static void s_report (election_t *self, context_t *ctx, const raft_conf_state_t 
               LOG_UINT ("voters", after->voters.count),
               LOG_UINT ("outgoing", after->voters_outgoing.count),
               LOG_UINT ("learners", after->learners.count));
-    if (s_is_member (before, self->id) && !s_is_member (after, self->id))
+    bool member = s_is_member (after, self->id);
+    self->removed = !member && (self->removed || s_is_member (before, self->id));
+    if (self->removed && s_is_member (before, self->id))
         log_warning (context_log (ctx),
                      "this master was removed from the cluster: stop it; its directory is of no "
                      "use any more");
+    if (self->removed)
+        election_reads_refuse (self, ctx);
 }
 
 static void s_take_conf (election_t *self, context_t *ctx, const cluster_conf_t *conf)

@@ -80,6 +80,7 @@ typedef struct {
     uint64_t incarnation;                       /* of the own log; 0: it has none */
     conf_member_t founders[QUORUM_MEMBERS_MAX]; /* as the log's first entry says */
     size_t founders_count;
+    bool removed;               /* this master was a member, and is none any more */
     uint64_t refused_as;        /* the others have that incarnation on record; 0: all is well */
     uint64_t refusals;          /* messages that were not listened to */
     election_change_t *changes; /* committed, not applied yet */
@@ -199,6 +200,8 @@ void election_peer_damaged (election_t *self, context_t *ctx, const raft_message
 /*  election_requests.c */
 void election_propose (election_t *self, context_t *ctx, const message_t *message);
 void election_read (election_t *self, context_t *ctx, const message_t *message);
+/*  All that wait: this master isn't one any more. */
+void election_reads_refuse (election_t *self, context_t *ctx);
 void election_transfer (election_t *self, context_t *ctx, const message_t *message);
 /*  Asks the leader on behalf of the request's sender; or refuses. */
 void election_relay (election_t *self, context_t *ctx, const message_t *message);

@@ -399,8 +399,21 @@ void election_applied (election_t *self, context_t *ctx, const applied_t *applie
 
 /*  ---- reads --------------------------------------------------------------- */
 
+static const char s_removed[] = "election: this master was removed from the cluster: ask another";
+
+/*  What is committed from now on it never hears of. */
+void election_reads_refuse (election_t *self, context_t *ctx)
+{
+    while (self->reads_count)
+        s_refuse (ctx, &self->reads[--self->reads_count].request, NEXUS_UNAVAILABLE, s_removed);
+}
+
 void election_read (election_t *self, context_t *ctx, const message_t *message)
 {
+    if (self->removed) {
+        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "%s", s_removed);
+        return;
+    }
     if (!s_room (&self->reads, self->reads_count, &self->reads_room, sizeof (election_read_t))) {
         context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
                                "election: too many reads wait: retry later");

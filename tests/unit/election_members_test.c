@@ -175,6 +175,27 @@ static change_masters_t *expect_change (fixture_t *self, arena_t *arena)
     return change;
 }
 
+/*  Who was removed hears of nothing any more: whoever reads through it is told so, and needn't wait. */
+static void test_reads_of_a_removed_one (void **state)
+{
+    (void)state;
+    fixture_t self;
+    setup (&self, 3);
+    tell_applied (&self, 0, 0, NULL);
+    harness_clear (self.harness);
+    address_t ledger = address_local ("ledger", 0);
+    uint64_t read = harness_ask (self.harness, &ledger, &read_barrier_record, &(read_barrier_t){0});
+    assert_int_equal (harness_count (self.harness, &failure_record), 0);
+    conf_member_t members[] = {{.key = self.masters[1], .voter = true},
+                               {.key = self.masters[2], .voter = true}};
+    applied_t applied = {.conf = {.index = 7, .members = {members, 2}}};
+    harness_deliver (self.harness, &ledger, &applied_record, &applied);
+    expect_refusal (&self, read, NEXUS_UNAVAILABLE, "was removed");
+    read = harness_ask (self.harness, &ledger, &read_barrier_record, &(read_barrier_t){0});
+    expect_refusal (&self, read, NEXUS_UNAVAILABLE, "was removed");
+    teardown (&self);
+}
+
 /*  A learner is added when the ledger has applied the change, and not before; one that hasn't
     answered can't be promoted. */
 static void test_learner (void **state)
@@ -276,6 +297,7 @@ int main (void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_learner),
+        cmocka_unit_test (test_reads_of_a_removed_one),
         cmocka_unit_test (test_refused_by_the_ledger),
         cmocka_unit_test (test_begins_with_the_ledgers),
     };
