@@ -195,7 +195,7 @@ static char *add_body (options_t *options, nexus_error_t *error)
     if (!text || key_from_hex (&key, text)) {
         nexus_error_set (error, NEXUS_INVALID,
                          "--key: expected 64 hex digits, the new master's public key: nexus key "
-                         "show DIR/node.key on its machine");
+                         "DIR/node.key on its machine");
         return NULL;
     }
     if (!link) {
@@ -320,7 +320,7 @@ const command_t command_master_remove = {
     "Take a master out of the cluster for good",
     "Its key is revoked, its connections end. If it leads, another one takes over\n"
     "first. Refused if those who would remain could decide nothing. To come back it\n"
-    "needs an empty directory, and so a new key.",
+    "needs a directory that is empty but for node.key, and `join: true`.",
     plain_options,
     1,
     1,

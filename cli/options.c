@@ -257,7 +257,7 @@ void options_print (const option_t *table, void *file)
         snprintf (left, sizeof (left), "%s--%s%s%s", letter, option->name,
                   option->argument ? " " : "", option->argument ? option->argument : "");
         fprintf (out, "  %-28s %s", left, option->doc);
-        if (option->def)
+        if (option->def && *option->def)
             fprintf (out, " Default: %s.", option->def);
         if (option->environment[0])
             fprintf (out, " [%s%s%s]", option->environment[0], option->environment[1] ? ", " : "",

@@ -152,8 +152,9 @@ static void forget_founders (const char *dir)
     unlink (path);
 }
 
-/*  One master, whole or not at all. */
-static int restore_master (const char *file, const restore_t *restore, nexus_error_t *error)
+/*  One master, whole or not at all. Unless really, only whether it could be. */
+static int restore_master (const char *file, const restore_t *restore, bool really,
+                           nexus_error_t *error)
 {
     arena_t arena;
     master_config_t config;
@@ -164,14 +165,14 @@ static int restore_master (const char *file, const restore_t *restore, nexus_err
     rc = lock < 0 ? -1 : check_config (&config, &key, error);
     if (rc == 0)
         rc = check_free (config.dir, error);
-    if (rc == 0)
+    if (rc == 0 && really)
         forget_founders (config.dir);
     /*  The log last: a ledger without a log is refused, and says so. */
-    if (rc == 0)
+    if (rc == 0 && really)
         rc = make_ledger (config.dir, restore, error);
-    if (rc == 0)
+    if (rc == 0 && really)
         rc = make_log (config.dir, restore, error);
-    if (rc == 0)
+    if (rc == 0 && really)
         printf ("%s: %s goes on at log index %" PRIu64 "\n", config.dir, config.name,
                 restore->index + 1);
     if (lock >= 0)
@@ -190,7 +191,9 @@ static int restore_dir (const char *dir, const restore_t *restore, nexus_error_t
                                 "%s is no directory of nexus up: no m1/master.yaml is in it", dir);
     int rc = 0;
     for (size_t i = 0; i < found.gl_pathc && rc == 0; i++)
-        rc = restore_master (found.gl_pathv[i], restore, error);
+        rc = restore_master (found.gl_pathv[i], restore, false, error);
+    for (size_t i = 0; i < found.gl_pathc && rc == 0; i++)
+        rc = restore_master (found.gl_pathv[i], restore, true, error);
     globfree (&found);
     return rc;
 }
@@ -216,7 +219,7 @@ static int run_restore (options_t *options)
     restore.index = restore.copy.index + gap;
     restore.term = restore.copy.term + TERMS;
     int rc =
-        config ? restore_master (config, &restore, &error) : restore_dir (dir, &restore, &error);
+        config ? restore_master (config, &restore, true, &error) : restore_dir (dir, &restore, &error);
     return rc ? command_fail (&error) : 0;
 }
 

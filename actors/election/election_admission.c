@@ -62,7 +62,10 @@ uint64_t election_expected (election_t *self, uint64_t id)
     const election_peer_t *peer = s_peer (self, id);
     if (!peer)
         return 0;
-    return election_has_nothing (self) ? peer->heard : election_on_record (self, &peer->key);
+    /* Who has read but a part of the log may have an older record of it than it says that there is. */
+    if (election_has_nothing (self) || peer->record_index > self->conf.index)
+        return peer->heard;
+    return election_on_record (self, &peer->key);
 }
 
 /*  ---- founding ------------------------------------------------------------ */
@@ -168,8 +171,8 @@ static void s_refuse_peer (election_t *self, context_t *ctx, election_peer_t *pe
     peer->complain_ms = election_now_ms (ctx) + COMPLAIN_MS;
     log_error (context_log (ctx),
                "a master comes with another log than is on record: its disk was lost or replaced. "
-               "It is not listened to; remove it (nexus master remove), empty its directory, and "
-               "add it again",
+               "It is not listened to; remove it (nexus master remove), empty its directory but for "
+               "node.key, put `join: true` into its configuration, and add it again",
                LOG_NODE ("master", &peer->key),
                LOG_UINT ("on_record", election_on_record (self, &peer->key)),
                LOG_UINT ("its_log", incarnation));
@@ -181,7 +184,8 @@ static void s_be_refused (election_t *self, context_t *ctx, uint64_t expected)
         log_error (context_log (ctx),
                    "this master's log is not the one that the others have on record: its disk was "
                    "lost or replaced. Nothing that it says counts, and it waits. Remove it (nexus "
-                   "master remove), empty its directory but for node.key, and add it again",
+                   "master remove), empty its directory but for node.key, put `join: true` into its "
+                   "configuration, and add it again",
                    LOG_UINT ("on_record", expected), LOG_UINT ("its_log", self->incarnation));
     self->refused_as = expected;
 }
@@ -208,6 +212,7 @@ static void s_hear (election_t *self, context_t *ctx, election_peer_t *peer,
     peer->refused = false;
     peer->heard = record->incarnation;
     peer->has_nothing = record->has_nothing;
+    peer->record_index = record->record_index;
     peer->knows_us = record->expected == self->incarnation;
     if (changed && election_has_nothing (self)) {
         /* What its old log has voted for doesn't count for the new one. */

@@ -58,6 +58,7 @@ typedef struct {
     uint64_t heard;      /* the incarnation of its log, as it said last; 0: it said nothing yet */
     bool has_nothing;    /* its log and ledger were empty then */
     bool knows_us;       /* it named this master's incarnation then */
+    uint64_t record_index; /* of the configuration with that incarnation, as it said; or 0 */
     bool refused;        /* it came with another log than is on record */
     int64_t complain_ms; /* when it may be complained about again */
 } election_peer_t;
@@ -80,7 +81,8 @@ typedef struct {
     uint64_t incarnation;                       /* of the own log; 0: it has none */
     conf_member_t founders[QUORUM_MEMBERS_MAX]; /* as the log's first entry says */
     size_t founders_count;
-    bool removed;               /* this master was a member, and is none any more */
+    bool removed;               /* this master was a member, and is none any more; */
+    bool removal_told;          /* its log says so */
     uint64_t refused_as;        /* the others have that incarnation on record; 0: all is well */
     uint64_t refusals;          /* messages that were not listened to */
     election_change_t *changes; /* committed, not applied yet */

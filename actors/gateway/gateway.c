@@ -311,9 +311,14 @@ static void fail_pending (gateway_t *self, context_t *ctx, size_t at, const fail
     gateway_pending_t pending = self->pending[at];
     self->pending[at] = self->pending[--self->pending_count];
     call_t call;
+    bool unknown =
+        pending.wait == GATEWAY_PROPOSED && failure && failure->code == NEXUS_DEADLINE;
     if (call_begin (&call, self, ctx, pending.request))
         call_fail (&call, (nexus_code_t)(failure ? failure->code : NEXUS_UNAVAILABLE), "%s",
-                   failure ? failure->text : "an actor answered with the wrong kind of message");
+                   unknown   ? "too few masters answered in time: nobody knows yet whether this was "
+                               "done. Look before you do it again"
+                   : failure ? failure->text
+                             : "an actor answered with the wrong kind of message");
     call_end (&call);
     message_release (&pending.request);
 }

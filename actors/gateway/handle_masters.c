@@ -203,6 +203,11 @@ void handle_master_add (call_t *call)
                    request->endpoint);
         return;
     }
+    if (request->api && *request->api && strncmp (request->api, "https://", 8)) {
+        call_fail (call, NEXUS_INVALID, "api: expected https://HOST:PORT, found \"%.200s\"",
+                   request->api);
+        return;
+    }
     if (!is_nobody_elses (call, request))
         return;
     int found = find_master (call, request->name, &known);

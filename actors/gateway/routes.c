@@ -60,7 +60,7 @@ const route_t routes[] = {
       .response = &master_record },
     { "POST", "/api/v1/masters/transfer", "transferLeadership", "masters",
       "Let another master lead", handle_master_transfer,
-      .request = &transfer_request_record, .response = &transfer_result_record, .flags = ROUTE_ASKS },
+      .request = &transfer_request_record, .response = &transfer_result_record },
     { "POST", "/api/v1/tokens", "addToken", "workers", "Let nodes join with a token", handle_token_add,
       .request = &token_request_record, .response = &token_record, .status = 201, .flags = ROUTE_ASKS },
     { "GET", "/api/v1/kv", "listEntries", "kv", "Entries of the key-value store, by key", handle_kv_list,

@@ -24,14 +24,31 @@ term=$(terms)
 sleep 1
 [ "$(terms)" = "$term" ] && [ "$(leader)" = "$leading" ] || fail "$lost disturbs"
 
-# nexus up restarts nodes that die: a changed configuration is read then.
-"$nexus" master remove "$lost" >/dev/null
-key=$(grep -A1 "name: $lost\$" "$dir/$lost/master.yaml" | grep -oE '[0-9a-f]{64}')
-link=$(sed -n 's/^bind: "\(.*\)"$/\1/p' "$dir/$lost/master.yaml")
-grep -q '^join: true' "$dir/$lost/master.yaml" || sed -i '/^site:/a join: true' "$dir/$lost/master.yaml"
-kill -9 "$(pid_of "$lost")"
-rm -rf "$dir/$lost/log" "$dir/$lost/ledger" "$dir/$lost/founders"
-sleep 0.2
-"$nexus" master add "$lost" --key "$key" --link "$link" --wait 30 >/dev/null
+"$nexus" master list | grep -qE "^$lost .*refused" || fail "master list doesn't show it: $("$nexus" master list)"
+
+# Removed, emptied, and let in again. nexus up restarts nodes that die: a changed configuration is
+# read then.
+replace() {
+    "$nexus" master remove "$1" >/dev/null
+    key=$(grep -A1 "name: $1\$" "$dir/$1/master.yaml" | grep -oE '[0-9a-f]{64}')
+    link=$(sed -n 's/^bind: "\(.*\)"$/\1/p' "$dir/$1/master.yaml")
+    grep -q '^join: true' "$dir/$1/master.yaml" || sed -i '/^site:/a join: true' "$dir/$1/master.yaml"
+    kill -9 "$(pid_of "$1")"
+    rm -rf "$dir/$1/log" "$dir/$1/ledger" "$dir/$1/founders"
+    sleep 0.2
+    "$nexus" master add "$1" --key "$key" --link "$link" --wait 30 >/dev/null
+}
+head -c 60000 /dev/zero >"$work/large"
+for i in $(seq 40); do "$nexus" kv put "large/$i" --file "$work/large" >/dev/null; done
+replace "$lost"
 until_true 10 "$lost takes part again" shows "^$lost +follower"
 [ "$("$nexus" kv get before)$("$nexus" kv get while)" = 12 ] || fail "the store has forgotten something"
+
+# Now it leads, and another one is replaced: that one reads in the log, piece by piece, of a time when
+# the leader's log was another.
+"$nexus" master transfer --to "$lost" >/dev/null
+other=m3
+[ "$lost" != m2 ] || other=m1
+replace "$other"
+until_true 10 "$other takes part again" shows "^$other +follower"
+[ "$("$nexus" kv get before)" = 1 ] || fail "the store has forgotten something"

@@ -196,6 +196,48 @@ static void test_reads_of_a_removed_one (void **state)
     teardown (&self);
 }
 
+static uint64_t log_incarnation (void *self)
+{
+    (void)self;
+    return 77;
+}
+
+/*  A learner has read of the log but a part, in which the leader stands as it was before it lost its
+    disk and came back. What it answers must name the leader as it is, or the leader doesn't listen. */
+static void test_old_record (void **state)
+{
+    (void)state;
+    fixture_t self;
+    setup (&self, 2);
+    harness_destroy (&self.harness);
+    self.args.log.incarnation = log_incarnation;
+    self.args.join = true;
+    self.args.masters_count = 0;
+    self.log_last = 30;
+    self.harness = harness_new (&election_behaviour, &self.args, &self.masters[0], NULL);
+    conf_member_t members[] = {{.key = self.masters[0], .learner = true, .incarnation = 77},
+                               {.key = self.masters[1], .voter = true, .incarnation = 5}};
+    address_t ledger = address_local ("ledger", 0);
+    address_t leader = address_remote (&self.masters[1], "election", 0);
+    applied_t applied = {
+        .index = 30, .done = 30, .conf = {.index = 20, .members = {members, 2}}};
+    harness_deliver (self.harness, &ledger, &applied_record, &applied);
+    harness_clear (self.harness);
+    consensus_t heartbeat = {.type = RAFT_MSG_HEARTBEAT,
+                             .term = 4,
+                             .context = 1,
+                             .incarnation = 9,
+                             .expected = 77,
+                             .record_index = 400};
+    harness_deliver (self.harness, &leader, &consensus_record, &heartbeat);
+    persist (&self);
+    const consensus_t *answer = harness_find (self.harness, consensus);
+    assert_non_null (answer);
+    assert_int_equal (answer->type, RAFT_MSG_HEARTBEAT_RESP);
+    assert_int_equal (answer->expected, 9);
+    teardown (&self);
+}
+
 /*  A learner is added when the ledger has applied the change, and not before; one that hasn't
     answered can't be promoted. */
 static void test_learner (void **state)
@@ -296,6 +338,7 @@ static void test_begins_with_the_ledgers (void **state)
 int main (void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test (test_old_record),
         cmocka_unit_test (test_learner),
         cmocka_unit_test (test_reads_of_a_removed_one),
         cmocka_unit_test (test_refused_by_the_ledger),
