@@ -123,7 +123,9 @@ void raft_on_append_damaged (raft_t *self, const raft_message_t *message)
         self->anomalies++;
         return;
     }
-    if (!raft_journal_matches (journal, message->index, message->log_term)) {
+    /* What was compacted here is committed, and so it is the leader's as well. */
+    if (message->index + 1 >= raft_journal_first (journal) &&
+        !raft_journal_matches (journal, message->index, message->log_term)) {
         raft_reject_append (self, message);
         return;
     }

@@ -145,7 +145,12 @@ bool tracker_decrease (tracker_progress_t *self, uint64_t rejected, uint64_t hin
     if (self->next - 1 != rejected)
         return false;
     uint64_t next = rejected < hint + 1 ? rejected : hint + 1;
-    self->next = next > self->match + 1 ? next : self->match + 1;
+    next = next > self->match + 1 ? next : self->match + 1;
+    /* There is nothing earlier to try. At once again it would be refused at once, by each copy of it
+       that the network makes: the next heartbeat's answer brings it. */
+    if (next == self->next)
+        return false;
+    self->next = next;
     self->flow_paused = false;
     return true;
 }
