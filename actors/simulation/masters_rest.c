@@ -31,7 +31,8 @@ static const raft_t *find_leader (const masters_t *self)
 /*  One leader, and everybody who is up and takes part is where it is. */
 static bool is_settled (masters_t *self, const raft_t *leader)
 {
-    if (!leader || leader->leaving || leader->journal.applied != raft_journal_last (&leader->journal))
+    if (!leader || leader->leaving || leader->transferee ||
+        leader->journal.applied != raft_journal_last (&leader->journal))
         return false;
     for (unsigned i = 0; i < self->machine_count; i++) {
         const raft_t *raft = raft_of (self, i);
