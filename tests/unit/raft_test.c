@@ -1476,6 +1476,34 @@ static void test_damage_in_a_fork (void **state)
     }
 }
 
+/*  The leader begins where this log doesn't any more: what was compacted is committed, and needs no
+    match. */
+static void test_damage_behind_what_is_compacted (void **state)
+{
+    (void)state;
+    static const uint64_t index = 20;
+    cluster_t *cluster = s_damaged (&index, 1);
+    cluster_node_t *node = &cluster->nodes[3], *leader = &cluster->nodes[1];
+    node->compacted = node->copy_index = 15;
+    node->copy_term = node->log[14].term;
+    cluster_isolate (cluster, 3, true);
+    cluster_start (cluster, 3);
+    raft_message_t message = {.type = RAFT_MSG_APP,
+                              .from = 1,
+                              .to = 3,
+                              .term = cluster_status (cluster, 1).hard.term,
+                              .index = 10,
+                              .log_term = leader->log[9].term,
+                              .commit = 20,
+                              .entries = leader->log + 10,
+                              .entries_count = 10};
+    raft_step (node->raft, &message);
+    cluster_pump (cluster, 3);
+    assert_int_equal (cluster_status (cluster, 3).damaged, 0);
+    assert_false (node->rotten[20]);
+    cluster_destroy (&cluster);
+}
+
 /*  A MsgApp of term 5 from node 2 to node 1, behind entry 1. */
 static void s_append_to_damaged (cluster_t *cluster, const uint64_t *terms, size_t count,
                                  uint64_t commit)
@@ -1780,6 +1808,7 @@ int main (void)
         cmocka_unit_test (test_damage_is_fetched),
         cmocka_unit_test (test_damaged_does_not_vote),
         cmocka_unit_test (test_leader_finds_damage),
+        cmocka_unit_test (test_damage_behind_what_is_compacted),
         cmocka_unit_test (test_damage_in_a_fork),
         cmocka_unit_test (test_damage_and_certainty),
         cmocka_unit_test (test_damage_that_is_compacted),
