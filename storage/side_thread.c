@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,18 @@ struct side_thread {
     sem_t wanted;
     int done; /* an eventfd */
     bool busy;
-    bool given; /* a job; wanted without one means the end */
+    bool given;       /* a job; wanted without one means the end */
+    atomic_bool left; /* by the thread, or by its owner: whoever is second frees it */
 };
+
+static void leave (side_thread_t *self)
+{
+    if (!atomic_exchange (&self->left, true))
+        return;
+    close (self->done);
+    sem_destroy (&self->wanted);
+    free (self);
+}
 
 static void *run (void *arg)
 {
@@ -28,13 +39,15 @@ static void *run (void *arg)
         while (sem_wait (&self->wanted) == -1)
             assert (errno == EINTR);
         if (!self->given)
-            return NULL;
+            break;
         self->given = false;
         self->job (self->arg);
         uint64_t one = 1;
         while (write (self->done, &one, sizeof one) == -1)
             assert (errno == EINTR);
     }
+    leave (self);
+    return NULL;
 }
 
 side_thread_t *side_thread_new (const char *name, void (*job) (void *arg), void *arg,
@@ -80,12 +93,11 @@ bool side_thread_destroy (side_thread_t **self_p, int64_t timeout_ms)
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    if (pthread_timedjoin_np (self->thread, NULL, &until) != 0)
-        return false;
-    close (self->done);
-    sem_destroy (&self->wanted);
-    free (self);
-    return true;
+    bool ended = pthread_timedjoin_np (self->thread, NULL, &until) == 0;
+    if (!ended)
+        pthread_detach (self->thread);
+    leave (self);
+    return ended;
 }
 
 int side_thread_fd (const side_thread_t *self)

@@ -294,8 +294,13 @@ static void s_commit_by_refusal (raft_t *self, const raft_message_t *message)
     raft_journal_t *journal = &self->journal;
     if (message->reject && message->log_term && self->role != RAFT_LEADER && !self->damaged &&
         message->commit <= raft_journal_last (journal) &&
-        raft_journal_term (journal, message->commit) == message->log_term)
-        raft_journal_commit (journal, message->commit);
+        raft_journal_term (journal, message->commit) == message->log_term &&
+        raft_journal_commit (journal, message->commit) && self->role != RAFT_FOLLOWER &&
+        s_conf_waits (self)) {
+        /* Who decides has changed: whoever stands now stands under the old rules. */
+        raft_become_follower (self, self->term, 0);
+        self->election_deadline_ms = self->now_ms + s_retry_ms (self);
+    }
 }
 
 void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
@@ -307,6 +312,7 @@ void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
     if (pre && !message->reject && message->term != self->term + 1)
         return;
     tracker_progress_t *peer = tracker_find (&self->tracker, message->from);
+    const tracker_progress_t *own = tracker_find (&self->tracker, self->config.id);
     if (!peer)
         return;
     if (peer->vote == 0)
@@ -317,7 +323,7 @@ void raft_on_vote_resp (raft_t *self, const raft_message_t *message)
            it: a leader must know after a crash that it had the term. */
         if (pre)
             s_campaign (self, RAFT_CAMPAIGN_REAL);
-        else if (tracker_find (&self->tracker, self->config.id)->vote > 0)
+        else if (own && own->vote > 0)
             s_become_leader (self);
         break;
     case QUORUM_LOST:
