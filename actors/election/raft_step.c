@@ -97,6 +97,14 @@ static void s_on_timeout_now (raft_t *self, const raft_message_t *message)
         raft_election_begin (self, true);
 }
 
+/*  What raised our term may have been no vote but somebody's refusal: what was promised to a leader
+    before that stands (thesis 6.4.1). */
+static bool s_breaks_promise (const raft_t *self, const raft_message_t *message)
+{
+    return message->type == RAFT_MSG_VOTE && !message->force && self->role == RAFT_FOLLOWER &&
+           self->vote != message->from && raft_in_lease (self);
+}
+
 /*  A message of this term, or a pre-vote of a later one. */
 static void s_dispatch (raft_t *self, const raft_message_t *message)
 {
@@ -124,7 +132,8 @@ static void s_dispatch (raft_t *self, const raft_message_t *message)
         break;
     case RAFT_MSG_VOTE:
     case RAFT_MSG_PRE_VOTE:
-        raft_on_vote (self, message);
+        if (!s_breaks_promise (self, message))
+            raft_on_vote (self, message);
         break;
     case RAFT_MSG_VOTE_RESP:
     case RAFT_MSG_PRE_VOTE_RESP:

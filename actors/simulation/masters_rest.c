@@ -116,7 +116,9 @@ int masters_rest (masters_t *self, nexus_error_t *error)
     simulator_calm (self->sim, draw_dead (self));
     simulator_result_t result = simulator_run (self->sim, MS_TO_NS (REST_MS), 0, at_rest, self);
     if (result == SIMULATOR_REACHED) {
-        uint64_t term = find_leader (self)->term;
+        /* A transfer of leadership that was asked for before may still be on its way. */
+        simulator_run (self->sim, MS_TO_NS (PEACE_MS), 0, NULL, NULL);
+        uint64_t term = find_leader (self) ? find_leader (self)->term : 0;
         if (simulator_run (self->sim, MS_TO_NS (PEACE_MS), 0, NULL, NULL) != SIMULATOR_FAILED) {
             const raft_t *leader = find_leader (self);
             return leader && leader->term == term && is_settled (self, leader)
