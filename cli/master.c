@@ -78,7 +78,12 @@ static int run_list (options_t *options)
 
 /*  ---- promote, remove ------------------------------------------------------------ */
 
-static int change (options_t *options, const char *verb, const char *what)
+static int look (client_t *client, const char *name, arena_t *arena, master_info_t *ret_info,
+                 nexus_error_t *error);
+
+/*  A removal that is asked for again, because the first answer was lost with the leader that it
+    removed, finds nobody: then it is done. */
+static int change (options_t *options, const char *verb, const char *what, bool removes)
 {
     nexus_error_t error;
     client_t *client = client_new (options, &error);
@@ -89,10 +94,13 @@ static int change (options_t *options, const char *verb, const char *what)
     int rc = 0;
     arena_t arena;
     master_t master;
-    arena_init (&arena, 4 << 20, NULL, 0);
+    arena_init (&arena, 16 << 20, NULL, 0);
+    master_info_t info;
+    bool there = removes && look (client, name, &arena, &info, &error) == 0;
     if (options_flag (options, "json"))
         rc = client_print (client, path, "{}");
-    else if (client_record (client, path, "{}", &master_record, &arena, &master, &error))
+    else if (client_record (client, path, "{}", &master_record, &arena, &master, &error) &&
+             !(there && error.code == NEXUS_NOT_FOUND))
         rc = command_fail (&error);
     else
         printf ("%s %s\n", name, what);
@@ -103,12 +111,12 @@ static int change (options_t *options, const char *verb, const char *what)
 
 static int run_promote (options_t *options)
 {
-    return change (options, "/promote", "is a voter");
+    return change (options, "/promote", "is a voter", false);
 }
 
 static int run_remove (options_t *options)
 {
-    return change (options, "/remove", "is removed: its key is revoked");
+    return change (options, "/remove", "is removed: its key is revoked", true);
 }
 
 /*  ---- add ------------------------------------------------------------------------- */

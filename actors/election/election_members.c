@@ -247,7 +247,10 @@ static void s_report (election_t *self, context_t *ctx, const raft_conf_state_t 
               LOG_UINT ("learners", after->learners.count));
     bool member = s_is_member (after, self->id);
     self->removed = !member && (self->removed || s_is_member (before, self->id));
-    self->removal_told &= self->removed;
+    if (self->removed && s_is_member (before, self->id))
+        log_warning (context_log (ctx),
+                     "this master was removed from the cluster: stop it; its directory is of no "
+                     "use any more (unless it is being let in again)");
     if (self->removed)
         election_reads_refuse (self, ctx);
 }

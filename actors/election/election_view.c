@@ -140,19 +140,8 @@ static void s_set (context_t *ctx, const char *name, const char *help, const cha
     metric_set (metrics_gauge (context_metrics (ctx), name, help, labels), value);
 }
 
-/*  Not at once: whoever is let in again reads in the log that he was removed once. */
-static void s_tell_removal (election_t *self, context_t *ctx)
-{
-    if (self->removed && !self->removal_told)
-        log_warning (context_log (ctx),
-                     "this master was removed from the cluster: stop it; its directory is of no "
-                     "use any more");
-    self->removal_told = self->removed;
-}
-
 void election_measure_peers (election_t *self, context_t *ctx)
 {
-    s_tell_removal (self, ctx);
     self->now_ms = election_now_ms (ctx);
     uint64_t ids[TRACKER_PEERS_MAX];
     size_t count = s_peers (self, ids);
