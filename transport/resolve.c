@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define RECORD_SELF resolve_t
@@ -23,7 +24,8 @@ int resolve_split (const char *endpoint, char host[256], char port[16])
     if (!colon || colon == name || colon - name > 255)
         return -1;
     size_t digits = strlen (colon + 1);
-    if (digits < 1 || digits > 5 || strspn (colon + 1, "0123456789") != digits)
+    if (digits < 1 || digits > 5 || strspn (colon + 1, "0123456789") != digits ||
+        atoi (colon + 1) > 65535)
         return -1;
     size_t size = (size_t)(colon - name);
     bool bracketed = name[0] == '[' && name[size - 1] == ']';

@@ -1,0 +1,46 @@
+/*  resolve_test - which texts are endpoints, and which need a name server */
+#include "transport/resolve.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static void test_split (void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoint;
+        int result;
+        const char *host, *port;
+    } table[] = {
+        {"tcp://127.0.0.1:7440", 0, "127.0.0.1", "7440"},
+        {"tcp://[::1]:65535", 0, "::1", "65535"},
+        {"tcp://a.example:1", 1, "a.example", "1"},
+        {"ipc:///run/link", 0, NULL, NULL},
+        {"tcp://127.0.0.1:65536", -1, NULL, NULL},
+        {"tcp://127.0.0.1:99999", -1, NULL, NULL},
+        {"tcp://127.0.0.1:", -1, NULL, NULL},
+        {"tcp://127.0.0.1:-1", -1, NULL, NULL},
+        {"tcp://127.0.0.1", -1, NULL, NULL},
+        {"tcp://:7440", -1, NULL, NULL},
+        {"tcp://[a.example]:1", -1, NULL, NULL},
+        {"udp://127.0.0.1:7440", -1, NULL, NULL},
+        {"ipc://", -1, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char host[256] = "", port[16] = "";
+        assert_int_equal (resolve_split (table[i].endpoint, host, port), table[i].result);
+        if (table[i].host) {
+            assert_string_equal (host, table[i].host);
+            assert_string_equal (port, table[i].port);
+        }
+    }
+}
+
+int main (void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test (test_split)};
+    return cmocka_run_group_tests (tests, NULL, NULL);
+}
