@@ -139,11 +139,22 @@ typedef struct {
     atomic_uint *failed;
 } writer_t;
 
+/*  Again if need be: a machine with much else to do may change its leader meanwhile. */
+static bool put_again (cluster_t *self, unsigned master, unsigned key, unsigned value)
+{
+    for (int i = 0; i < 100; i++) {
+        if (put (self, master, key, value))
+            return true;
+        usleep (100000);
+    }
+    return false;
+}
+
 static void *write_on (void *arg)
 {
     writer_t *self = arg;
     for (unsigned i = 0; i < self->count; i++)
-        if (!put (self->cluster, self->master, (self->first + i) % 5000, self->first + i))
+        if (!put_again (self->cluster, self->master, (self->first + i) % 5000, self->first + i))
             atomic_fetch_add (self->failed, 1);
     return NULL;
 }
@@ -196,12 +207,8 @@ static void await (cluster_t *self, unsigned master, unsigned key, long value)
 
 static void put_surely (cluster_t *self, unsigned master, unsigned key, unsigned value)
 {
-    for (int i = 0; i < 100; i++) {
-        if (put (self, master, key, value))
-            return;
-        usleep (100000);
-    }
-    fail_msg ("no leader");
+    if (!put_again (self, master, key, value))
+        fail_msg ("no leader");
 }
 
 static double gauge (cluster_t *self, unsigned master, const char *name)
