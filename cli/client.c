@@ -20,6 +20,7 @@ enum {
     ENDPOINTS_MAX = 9,
     BODY_MAX = 64 << 20,
     CONNECT_MS = 5000,
+    CONNECT_FIRST_MS = 1000, /* in the first round: a frozen master shall not hold up each command */
     ANSWER_MS = 15000,
     PAUSE_MS = 250 /* between two rounds over the masters */
 };
@@ -276,8 +277,8 @@ static struct curl_slist *headers_for (const client_t *self, const question_t *q
     return curl_slist_append (headers, "Expect:"); /* no wait for "100 Continue" */
 }
 
-static CURLcode ask_once (client_t *self, const char *endpoint, const question_t *question,
-                          client_answer_t *answer)
+static CURLcode ask_once (client_t *self, const char *endpoint, int connect_ms,
+                          const question_t *question, client_answer_t *answer)
 {
     char url[4600];
     CURL *curl = self->curl;
@@ -295,7 +296,7 @@ static CURLcode ask_once (client_t *self, const char *endpoint, const question_t
     curl_easy_setopt (curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt (curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt (curl, CURLOPT_ERRORBUFFER, self->curl_error);
-    curl_easy_setopt (curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt (curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     curl_easy_setopt (curl, CURLOPT_TIMEOUT_MS, (long)(ANSWER_MS + self->wait_ms));
     curl_easy_setopt (curl, CURLOPT_PROTOCOLS_STR, "https");
     curl_easy_setopt (curl, CURLOPT_WRITEFUNCTION, take_body);
@@ -376,13 +377,13 @@ static bool is_passing (CURLcode code, long status)
 
 /*  One round over all masters, beginning with the one that answered last: 1: answered; 0: none
     can for now; -1: it is no use. heard: somebody spoke, if only to say 503. */
-static int ask_round (client_t *self, const question_t *question, client_answer_t *answer,
-                      bool *heard, nexus_error_t *error)
+static int ask_round (client_t *self, int connect_ms, const question_t *question,
+                      client_answer_t *answer, bool *heard, nexus_error_t *error)
 {
     for (size_t i = 0; i < self->endpoint_count; i++) {
         size_t at = (self->endpoint + i) % self->endpoint_count;
         client_answer_free (answer);
-        CURLcode code = ask_once (self, self->endpoints[at], question, answer);
+        CURLcode code = ask_once (self, self->endpoints[at], connect_ms, question, answer);
         if (code == CURLE_OK && !is_passing (code, answer->status)) {
             self->endpoint = at;
             return 1;
@@ -417,17 +418,21 @@ int client_question (client_t *self, const client_question_t *asked, client_answ
     randombytes_buf (random, sizeof (random));
     sodium_bin2hex (question.key, sizeof (question.key), random, sizeof (random));
     *answer = (client_answer_t){0};
+    bool hurried = self->endpoint_count > 1 && self->patience_ms > 0;
     for (;;) {
         bool heard = false;
-        int rc = ask_round (self, &question, answer, &heard, error);
+        int rc = ask_round (self, hurried ? CONNECT_FIRST_MS : CONNECT_MS, &question, answer,
+                            &heard, error);
         if (rc > 0)
             break;
         /*  Where nobody listens at all, waiting will not help. */
-        if (rc < 0 || now_ms () >= until || !heard) {
+        if (rc < 0 || now_ms () >= until || (!heard && !hurried)) {
             client_answer_free (answer);
             return -1;
         }
-        (void)usleep (PAUSE_MS * 1000);
+        hurried = false;
+        if (heard)
+            (void)usleep (PAUSE_MS * 1000);
     }
     buffer_append (&answer->body, "", 1);
     answer->body.size -= answer->body.size > 0;
