@@ -273,6 +273,11 @@ int local_cluster_make (const char *dir, uint64_t port, local_cluster_t *cluster
     if (there.ports.count != there.masters * 2)
         return nexus_error_set (error, NEXUS_CORRUPT, "%s/cluster.yaml: ports: expected two a master",
                                 dir);
+    if (port && (int64_t) port != there.ports.items[0])
+        return nexus_error_set (error, NEXUS_EXISTS,
+                                "%s holds a cluster whose first port is %" PRId64
+                                ", not %" PRIu64 ": leave --port out, choose another --dir, or "
+                                "remove it", dir, there.ports.items[0], port);
     for (size_t i = 0; i < there.ports.count; i++)
         if (!try_port ((uint16_t) there.ports.items[i]))
             return nexus_error_set (error, NEXUS_EXISTS,

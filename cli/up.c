@@ -37,7 +37,7 @@ static const option_t up_options[] = {
     { "workers", 'w', "N", .def = "4", .doc = "Workers: 0 to 64; likewise." },
     { "sites", 's', "N", .def = "2", .doc = "Sites that the nodes are spread over; likewise." },
     { "cpu", 0, "CORES", .def = "2", .doc = "What each worker offers." },
-    { "port", 'p', "PORT", .def = "7400", .doc = "First of two ports a master; 0: any free ones." },
+    { "port", 'p', "PORT", .def = "7400", .doc = "First of two ports a master; 0: any free ones; likewise." },
     { "detach", 'D', NULL, .doc = "Return once the cluster runs." },
     CLIENT_OPTIONS,
     { 0 },
@@ -364,6 +364,9 @@ static int take_numbers (up_t *self, const char *dir, nexus_error_t *error)
                       arena_printf (&self->arena, "%" PRIu64, there.workers));
         options_fill (self->options, "sites",
                       arena_printf (&self->arena, "%" PRIu64, there.sites));
+        if (there.ports.count)
+            options_fill (self->options, "port",
+                          arena_printf (&self->arena, "%" PRId64, there.ports.items[0]));
     }
     return 0;
 }

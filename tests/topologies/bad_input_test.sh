@@ -61,7 +61,10 @@ sed -e "s|name: w1|name: thief|" -e "s|$dir/w1|$work/thief|g" -e "s|join-token|t
     "$dir/w1/worker.yaml" >"$work/thief/worker.yaml"
 expect 77 "used up" timeout 40 "$nexus" worker --config "$work/thief/worker.yaml"
 
-# The only founder of a cluster that has lost its log: it must not found another one.
+# A cluster that is there is not moved to other ports.
 "$nexus" down --dir "$dir" >/dev/null
+expect 73 "whose first port is" "$nexus" up --port 1 --dir "$dir"
+
+# The only founder of a cluster that has lost its log: it must not found another one.
 rm -rf "$dir/m1/log" "$dir/m1/ledger" "$dir/m1/founders"
 expect 65 "node.key has had a Raft log" timeout 20 "$nexus" master --config "$dir/m1/master.yaml"
