@@ -29,14 +29,22 @@ static int open_signals (void)
     return signalfd (-1, &set, SFD_CLOEXEC);
 }
 
-/*  Asks the actor how it is; -1 and the reason if it could not start. */
+static int say_ended (const char *reason, nexus_error_t *error)
+{
+    return nexus_error_set (error, NEXUS_UNAVAILABLE, "%s",
+                            reason ? reason : "the node has ended");
+}
+
+/*  Asks the actor how it is; -1 and the reason if it could not start, or has ended by now. */
 static int check_started (zactor_t *node, nexus_error_t *error)
 {
     char *word = NULL, *text = NULL;
     zstr_sendx (node, "STARTED", NULL);
     zstr_recvx (node, &word, &text, NULL);
     int rc = 0;
-    if (!word || !streq (word, "OK"))
+    if (word && streq (word, "DOWN"))
+        rc = say_ended (text, error);
+    else if (!word || !streq (word, "OK"))
         rc = nexus_error_set (error, (nexus_code_t) (text ? atoi (text) : NEXUS_IO), "%s",
                               text && strchr (text, ' ') ? strchr (text, ' ') + 1
                                                          : "the node has not started");
@@ -67,7 +75,7 @@ static int run_node (options_t *options, zactor_fn *actor)
     if (zpoller_wait (poller, -1) == (void *) node) {
         char *word = NULL, *reason = NULL;
         zstr_recvx (node, &word, &reason, NULL);
-        nexus_error_set (&error, NEXUS_UNAVAILABLE, "%s", reason ? reason : "the node has ended");
+        say_ended (reason, &error);
         code = command_fail (&error);
         zstr_free (&word);
         zstr_free (&reason);

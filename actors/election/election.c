@@ -156,7 +156,10 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
     if (!self->raft) {
         nexus_error_t error;
         nexus_error_set (&error, NEXUS_CORRUPT,
-                         "election: %s (applied %llu, commit %llu, log ends at %llu)", reason,
+                         "%s (applied %llu, commit %llu, log ends at %llu). Of this master's "
+                         "directory a part is gone, or older than the rest: remove the master, empty "
+                         "the directory but for node.key and its configuration, and let it join "
+                         "again (`join: true`, nexus master add)", reason,
                          (unsigned long long)applied, (unsigned long long)self->hard.commit,
                          (unsigned long long)config.storage.last (config.storage.self));
         self->failed = true;
