@@ -181,7 +181,8 @@ struct _zsock_t;
         "SUBMIT", job file's text     -> "OK", job id                     (master)
         "WAIT", job id, milliseconds  -> "OK", phase ("succeeded" ...)    (master)
         "LOGS", job id, rank          -> "OK", what it has written        (master)
-    or "ERROR" and the reason.
+    or "ERROR" and the reason. A node that ends by itself says "DOWN" and the reason, unasked;
+    nothing comes after it.
     A node that failed to start answers every command with "ERROR" and the reason.
     zactor_destroy stops the node: tasks are stopped, everything is closed. */
 NEXUS_EXPORT void nexus_master (struct _zsock_t *pipe, void *args);
