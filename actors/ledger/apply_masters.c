@@ -88,6 +88,19 @@ int apply_set_master (application_t *self, const void *body)
     return 0;
 }
 
+/*  A member does not come a second time under another name: as a learner, it would lose its vote. */
+static int check_name (application_t *self, const cluster_conf_t *conf, const master_t *master,
+                       const master_t *others, size_t count)
+{
+    if (!find_member (conf, &master->key))
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (same_key (&others[i].key, &master->key) && strcmp (others[i].name, master->name) != 0)
+            return nexus_error_set (self->error, NEXUS_EXISTS, "this key is master \"%s\"'s already",
+                                    others[i].name);
+    return 0;
+}
+
 /*  Would the configuration make sense, with a record for each member? */
 static int check_conf (application_t *self, const change_masters_t *command)
 {
@@ -157,6 +170,7 @@ int apply_change_masters (application_t *self, const void *body)
                                 "change_masters: a cluster's number doesn't change");
     for (size_t i = 0; i < command->masters.count; i++)
         if (check_master (self, &command->masters.items[i], others, count) ||
+            check_name (self, &before, &command->masters.items[i], others, count) ||
             check_master (self, &command->masters.items[i], command->masters.items, i))
             return -1;
     if (check_conf (self, command))

@@ -1166,6 +1166,10 @@ static void test_masters (void **state)
     change = (change_masters_t){
         .base = base, .masters = {&third, 1}, .conf = {.cluster = 7, .members = {three, 3}}};
     assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_EXISTS);
+    third.key = key_of (52); /* a voter under another name */
+    third.name = "m4";
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_EXISTS);
+    third.key = key_of (53);
     third.name = "m 3";
     assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_INVALID);
     third.name = "m3";
