@@ -232,7 +232,7 @@ static bool may_take (registry_t *self, context_t *ctx, const nodes_t *nodes)
     if (self->masters.index == 0 || nodes->conf.index <= self->masters.index ||
         !lacks_known (self, nodes))
         return true;
-    if (self->removal == 0) {
+    if (self->removal <= self->masters.index) { /* not this one: another master told us of that */
         self->removal = nodes->conf.index;
         self->removal_ns = context_now (ctx) + MS_TO_NS (REVOKE_MS);
     }

@@ -579,16 +579,32 @@ static void test_masters_change (void **state)
     harness_set_role (harness, ROLE_LOCAL);
 }
 
-/*  A master that is removed may hear of it, then it is revoked. */
+/*  A master that is removed may hear of it, then it is revoked; at once if another master says so,
+    who has waited for us. */
 static void test_removed_master (void **state)
 {
     (void)state;
+    record_key_t third = key_of (203);
     conf_member_t members[] = {{.key = masters[0].key, .voter = true},
-                               {.key = masters[1].key, .voter = true}};
-    master_t records[] = {args.self, masters[1]};
-    change_masters_t change = {.masters = {records, 2}, .conf = {.members = {members, 2}}};
+                               {.key = masters[1].key, .voter = true},
+                               {.key = third, .voter = true}};
+    master_t records[] = {args.self, masters[1], {.key = third, .name = "m3"}};
+    change_masters_t change = {.masters = {records, 3}, .conf = {.members = {members, 3}}};
     assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
     changed ();
+    change = (change_masters_t){.base = world.index, .conf = {.members = {members, 2}}};
+    assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
+    changed ();
+    assert_int_equal (role_of (&third), ROLE_MASTER);
+    master_list_t said = {.index = world.index, .masters = {records, 2}};
+    address_t from = address_remote (&masters[1].key, "registry", 0);
+    harness_set_role (harness, ROLE_MASTER);
+    harness_deliver (harness, &from, &master_list_record, &said);
+    harness_set_role (harness, ROLE_LOCAL);
+    assert_int_equal (role_of (&third), ROLE_NONE);
+    assert_non_null (harness_find (harness, link_hangup));
+    harness_advance (harness, 2000);
+
     change = (change_masters_t){.base = world.index, .conf = {.members = {members, 1}}};
     assert_int_equal (ledger_world_apply (&world, &change_masters_record, &change), NEXUS_OK);
     changed ();
