@@ -220,6 +220,17 @@ static char *add_body (options_t *options, nexus_error_t *error)
     return body;
 }
 
+/*  One that was added before keeps the addresses that it has. */
+static void say_kept (const master_t *master, const char *link, const char *api)
+{
+    bool kept = strcmp (master->endpoint, link) != 0 || (*api && strcmp (master->api, api) != 0);
+    if (kept)
+        fprintf (stderr,
+                 "%s is there already, with --link %s%s%s, and keeps that: once it answers it tells "
+                 "its addresses itself; if it can't be reached there, remove it and add it again\n",
+                 master->name, master->endpoint, *master->api ? " --api " : "", master->api);
+}
+
 static int add (client_t *client, options_t *options, const char *body, uint64_t wait_s,
                 nexus_error_t *error)
 {
@@ -229,6 +240,8 @@ static int add (client_t *client, options_t *options, const char *body, uint64_t
     arena_init (&arena, 4 << 20, NULL, 0);
     int rc = client_record (client, masters_path, body, &master_record, &arena, &master, error);
     bool voter = rc == 0 && master.role == MASTER_VOTER;
+    if (rc == 0)
+        say_kept (&master, options_text (options, "link"), options_text (options, "api"));
     arena_reset (&arena);
     if (rc == 0 && !voter && !options_flag (options, "learner")) {
         rc = promote (client, name, (int64_t)wait_s * 1000, error);

@@ -105,6 +105,8 @@ until_true 20 "m2 follows m5" follows
 
 # A learner that nobody has started is no voter.
 expect 0 "m6 is a learner" add m6 --learner
+expect 0 "m6 is there already, with --link ${link[m6]} --api ${api[m6]}, and keeps that" \
+    "$nexus" master add m6 --key "${key[m6]}" --link tcp://127.0.0.1:1 --learner
 expect 75 "m6 has not answered yet" "$nexus" master promote m6
 expect 0 "m6 is removed" "$nexus" master remove m6
 
