@@ -91,13 +91,13 @@ typedef struct {
     uint64_t changes; /* of the configuration, that were proposed */
 } cluster_t;
 
-static uint64_t cluster_random (cluster_t *self, uint64_t below)
+static inline uint64_t cluster_random (cluster_t *self, uint64_t below)
 {
     self->random = self->random * UINT64_C (6364136223846793005) + UINT64_C (1442695040888963407);
     return (self->random >> 33) % below;
 }
 
-static uint64_t cluster_value (const raft_entry_t *entry)
+static inline uint64_t cluster_value (const raft_entry_t *entry)
 {
     uint64_t value = 0;
     if (raft_blob_size (entry->blob) >= sizeof (value))
@@ -106,7 +106,7 @@ static uint64_t cluster_value (const raft_entry_t *entry)
 }
 
 /*  What a node's own clock says. */
-static int64_t cluster_clock (const cluster_t *self, uint64_t id)
+static inline int64_t cluster_clock (const cluster_t *self, uint64_t id)
 {
     return self->now_ms + self->now_ms * self->fast_percent[id] / 100;
 }
@@ -386,7 +386,7 @@ static void s_apply_config (cluster_node_t *node, const raft_entry_t *entry)
 }
 
 /*  The copy that was offered is there: the log and the state machine become it. */
-static raft_result_t cluster_restore (cluster_t *self, uint64_t id)
+static inline raft_result_t cluster_restore (cluster_t *self, uint64_t id)
 {
     cluster_node_t *node = &self->nodes[id];
     assert_true (node->offer.index <= self->committed_last);
@@ -482,7 +482,7 @@ static raft_result_t s_change (cluster_t *self, uint64_t id, confchange_transiti
 }
 
 /*  A turn: everything that a node has to do now. */
-static void cluster_pump (cluster_t *self, uint64_t id)
+static inline void cluster_pump (cluster_t *self, uint64_t id)
 {
     cluster_node_t *node = &self->nodes[id];
     raft_ready_t ready;
@@ -507,7 +507,7 @@ static void cluster_pump (cluster_t *self, uint64_t id)
 }
 
 /*  The oldest count writes of a disk that holds them are done. */
-static void cluster_flush (cluster_t *self, uint64_t id, size_t count)
+static inline void cluster_flush (cluster_t *self, uint64_t id, size_t count)
 {
     cluster_node_t *node = &self->nodes[id];
     while (node->raft && count-- && node->writes_count) {
@@ -516,7 +516,7 @@ static void cluster_flush (cluster_t *self, uint64_t id, size_t count)
     }
 }
 
-static void cluster_start (cluster_t *self, uint64_t id)
+static inline void cluster_start (cluster_t *self, uint64_t id)
 {
     cluster_node_t *node = &self->nodes[id];
     const char *reason = "?";
@@ -537,7 +537,7 @@ static void cluster_start (cluster_t *self, uint64_t id)
 }
 
 /*  What is on its way to the disk is lost. */
-static void cluster_crash (cluster_t *self, uint64_t id)
+static inline void cluster_crash (cluster_t *self, uint64_t id)
 {
     cluster_node_t *node = &self->nodes[id];
     raft_destroy (&node->raft);
@@ -546,7 +546,7 @@ static void cluster_crash (cluster_t *self, uint64_t id)
 }
 
 /*  The first `founders` nodes are its voters; the others know no configuration yet. */
-static cluster_t *cluster_found (uint32_t count, uint32_t founders, uint64_t seed,
+static inline cluster_t *cluster_found (uint32_t count, uint32_t founders, uint64_t seed,
                                  const raft_config_t *config)
 {
     cluster_t *self = raft_alloc (sizeof (cluster_t));
@@ -573,12 +573,12 @@ static cluster_t *cluster_found (uint32_t count, uint32_t founders, uint64_t see
     return self;
 }
 
-static cluster_t *cluster_new (uint32_t count, uint64_t seed, const raft_config_t *config)
+static inline cluster_t *cluster_new (uint32_t count, uint64_t seed, const raft_config_t *config)
 {
     return cluster_found (count, count, seed, config);
 }
 
-static void cluster_destroy (cluster_t **self_p)
+static inline void cluster_destroy (cluster_t **self_p)
 {
     cluster_t *self = *self_p;
     for (uint64_t id = 1; id <= self->count; id++) {
@@ -595,7 +595,7 @@ static void cluster_destroy (cluster_t **self_p)
 }
 
 /*  Delivers what is due, until nothing more is. */
-static void cluster_deliver (cluster_t *self)
+static inline void cluster_deliver (cluster_t *self)
 {
     for (size_t i = 0; i < self->packets_count;) {
         if (self->packets[i].at_ms > self->now_ms) {
@@ -618,7 +618,7 @@ static void cluster_deliver (cluster_t *self)
 }
 
 /*  Messages only; the clock stands. */
-static void cluster_settle (cluster_t *self)
+static inline void cluster_settle (cluster_t *self)
 {
     for (uint64_t id = 1; id <= self->count; id++)
         cluster_pump (self, id);
@@ -640,7 +640,7 @@ static void s_check_leases (cluster_t *self)
     }
 }
 
-static void cluster_run (cluster_t *self, int64_t ms)
+static inline void cluster_run (cluster_t *self, int64_t ms)
 {
     for (int64_t i = 0; i < ms; i++) {
         self->now_ms++;
@@ -654,7 +654,7 @@ static void cluster_run (cluster_t *self, int64_t ms)
     }
 }
 
-static raft_status_t cluster_status (cluster_t *self, uint64_t id)
+static inline raft_status_t cluster_status (cluster_t *self, uint64_t id)
 {
     raft_status_t status;
     raft_status (self->nodes[id].raft, &status);
@@ -662,7 +662,7 @@ static raft_status_t cluster_status (cluster_t *self, uint64_t id)
 }
 
 /*  The leader of the latest term; 0: none. */
-static uint64_t cluster_leader (cluster_t *self)
+static inline uint64_t cluster_leader (cluster_t *self)
 {
     uint64_t leader = 0, term = 0;
     for (uint64_t id = 1; id <= self->count; id++) {
@@ -678,14 +678,14 @@ static uint64_t cluster_leader (cluster_t *self)
 }
 
 /*  Makes id campaign and win; the leases of others have to be over. */
-static void cluster_elect (cluster_t *self, uint64_t id)
+static inline void cluster_elect (cluster_t *self, uint64_t id)
 {
     assert_int_equal (raft_campaign (self->nodes[id].raft), RAFT_OK);
     cluster_settle (self);
     assert_int_equal (cluster_status (self, id).soft.role, RAFT_LEADER);
 }
 
-static raft_result_t cluster_propose (cluster_t *self, uint64_t id, uint64_t value)
+static inline raft_result_t cluster_propose (cluster_t *self, uint64_t id, uint64_t value)
 {
     uint64_t index, term;
     raft_result_t result = raft_propose (self->nodes[id].raft, RAFT_ENTRY_NORMAL,
@@ -715,19 +715,19 @@ static inline raft_result_t cluster_change (cluster_t *self, uint64_t id,
 }
 
 /*  Cuts id off from everybody, in both directions, or lets it back. */
-static void cluster_isolate (cluster_t *self, uint64_t id, bool cut)
+static inline void cluster_isolate (cluster_t *self, uint64_t id, bool cut)
 {
     for (uint64_t other = 1; other <= self->count; other++)
         self->cut[id][other] = self->cut[other][id] = cut && other != id;
 }
 
-static void cluster_heal (cluster_t *self)
+static inline void cluster_heal (cluster_t *self)
 {
     memset (self->cut, 0, sizeof (self->cut));
 }
 
 /*  Log matching: same index and term, same entry and everything before it. */
-static void cluster_check_logs (cluster_t *self)
+static inline void cluster_check_logs (cluster_t *self)
 {
     for (uint64_t a = 1; a <= self->count; a++)
         for (uint64_t b = a + 1; b <= self->count; b++) {
