@@ -13,12 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    CHILDREN_MAX = 80,
-    ARGUMENTS_MAX = 16,
-    STOP_TIMEOUT_MS = 10000,
-    SHORT_LIFE_MS = 3000
-};
+enum { CHILDREN_MAX = 80, ARGUMENTS_MAX = 16, STOP_TIMEOUT_MS = 10000, SHORT_LIFE_MS = 3000 };
 
 #define RESTART_PAUSE_NS INT64_C (2000000000)
 
@@ -26,7 +21,7 @@ typedef struct {
     char name[64];
     char *output;
     char *arguments[ARGUMENTS_MAX + 1];
-    pid_t pid;          /* 0: does not run */
+    pid_t pid; /* 0: does not run */
     int64_t started_ns;
     int64_t restart_ns; /* when to start it again */
     bool failing;
@@ -113,8 +108,8 @@ void children_poll (children_t *self,
             describe (status, how);
             pid_t pid = child->pid;
             child->pid = 0;
-            child->failing = WIFEXITED (status) &&
-                             now - child->started_ns < INT64_C (1000000) * SHORT_LIFE_MS;
+            child->failing =
+                WIFEXITED (status) && now - child->started_ns < INT64_C (1000000) * SHORT_LIFE_MS;
             child->restart_ns = now + RESTART_PAUSE_NS;
             if (on_end)
                 on_end (context, child->name, how, pid);

@@ -20,7 +20,7 @@ enum {
     ENDPOINTS_MAX = 9,
     BODY_MAX = 64 << 20,
     CONNECT_MS = 5000,
-    CONNECT_FIRST_MS = 1000, /* in the first round: a frozen master shall not hold up each command */
+    CONNECT_FIRST_MS = 1000, /* in the first round: a frozen master holds up nobody */
     ANSWER_MS = 15000,
     PAUSE_MS = 250 /* between two rounds over the masters */
 };

@@ -20,7 +20,7 @@ static void *library;
 
 static void load (void)
 {
-    static const char *const names[] = { "libcurl-gnutls.so.4", "libcurl.so.4" };
+    static const char *const names[] = {"libcurl-gnutls.so.4", "libcurl.so.4"};
     for (size_t i = 0; !library && i < sizeof (names) / sizeof (names[0]); i++)
         library = dlopen (names[i], RTLD_NOW | RTLD_LOCAL);
     if (!library) {
@@ -42,7 +42,7 @@ static void *find (const char *name)
 }
 
 /*  POSIX guarantees that dlsym's result can be called; ISO C has no cast for it. */
-#define CALL(function) ((__typeof__ (function) *) find (#function))
+#define CALL(function) ((__typeof__ (function) *)find (#function))
 
 CURLcode curl_global_init (long flags)
 {
@@ -86,8 +86,8 @@ CURLcode curl_easy_setopt (CURL *curl, CURLoption option, ...)
     CURLcode code;
     va_list arguments;
     va_start (arguments, option);
-    if (option >= CURLOPTTYPE_BLOB || (option >= CURLOPTTYPE_OBJECTPOINT &&
-                                       option < CURLOPTTYPE_OFF_T))
+    if (option >= CURLOPTTYPE_BLOB ||
+        (option >= CURLOPTTYPE_OBJECTPOINT && option < CURLOPTTYPE_OFF_T))
         code = real (curl, option, va_arg (arguments, void *));
     else if (option >= CURLOPTTYPE_OFF_T)
         code = real (curl, option, va_arg (arguments, curl_off_t));
@@ -101,8 +101,7 @@ CURLcode curl_easy_getinfo (CURL *curl, CURLINFO info, ...)
 {
     va_list arguments;
     va_start (arguments, info);
-    CURLcode code = CALL (curl_easy_getinfo) (
-        curl, info, va_arg (arguments, void *));
+    CURLcode code = CALL (curl_easy_getinfo) (curl, info, va_arg (arguments, void *));
     va_end (arguments);
     return code;
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const option_t no_options[] = { { 0 } };
+static const option_t no_options[] = {{0}};
 
 static int run_key (options_t *options)
 {
@@ -30,12 +30,12 @@ static int run_root (options_t *options)
 /*  ---- token ------------------------------------------------------------------------ */
 
 static const option_t token_options[] = {
-    { "root", 'R', "FILE", .doc = "The cluster's root key." },
-    { "site", 's', "SITE", .doc = "The site that its bearers join; any if left out." },
-    { "uses", 'u', "N", .def = "1", .doc = "Nodes that may join with it." },
-    { "valid", 0, "SECONDS", .def = "3600", .doc = "How long it holds." },
+    {"root", 'R', "FILE", .doc = "The cluster's root key."},
+    {"site", 's', "SITE", .doc = "The site that its bearers join; any if left out."},
+    {"uses", 'u', "N", .def = "1", .doc = "Nodes that may join with it."},
+    {"valid", 0, "SECONDS", .def = "3600", .doc = "How long it holds."},
     CLIENT_OPTIONS,
-    { 0 },
+    {0},
 };
 
 static int tell_cluster (options_t *options, const token_request_t *request, nexus_error_t *error)
@@ -73,9 +73,10 @@ static int run_token (options_t *options)
         return command_fail (&error);
     join_token_generate (&token, &root.public_key);
     cluster_root_wipe (&root);
-    token_request_t request = { .key = token.pair.public_key, .uses = uses,
-                                .site = options_text (options, "site"),
-                                .valid_ms = valid_s * 1000 };
+    token_request_t request = {.key = token.pair.public_key,
+                               .uses = uses,
+                               .site = options_text (options, "site"),
+                               .valid_ms = valid_s * 1000};
     int rc = tell_cluster (options, &request, &error);
     if (!rc) {
         char *text = join_token_text (&token);
@@ -87,18 +88,23 @@ static int run_token (options_t *options)
 }
 
 const command_t command_key = {
-    "key", "FILE", "Make a node's key file, or read it; print its public key", NULL, no_options, 1,
-    1, run_key,
+    "key", "FILE",  "Make a node's key file, or read it; print its public key", NULL, no_options, 1,
+    1,     run_key,
 };
 
 const command_t command_root = {
-    "root", "FILE", "Make the file of a new cluster's root key, or check it", NULL, no_options, 1, 1,
-    run_root,
+    "root", "FILE",   "Make the file of a new cluster's root key, or check it", NULL, no_options, 1,
+    1,      run_root,
 };
 
 const command_t command_token = {
-    "token", "", "Make a join token: what lets a new worker in, once",
+    "token",
+    "",
+    "Make a join token: what lets a new worker in, once",
     "Prints the token, which a worker's configuration names as a file (token: FILE).\n"
     "The cluster keeps its public half only.",
-    token_options, 0, 0, run_token,
+    token_options,
+    0,
+    0,
+    run_token,
 };

@@ -31,7 +31,7 @@ static int write_file (const char *path, const void *data, size_t size, nexus_er
     char temporary[1200];
     snprintf (temporary, sizeof (temporary), "%s.new", path);
     int fd = open (temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool failed = fd < 0 || write (fd, data, size) != (ssize_t) size || fsync (fd);
+    bool failed = fd < 0 || write (fd, data, size) != (ssize_t)size || fsync (fd);
     int reason = errno;
     if (fd >= 0)
         close (fd);
@@ -49,7 +49,7 @@ static int write_file (const char *path, const void *data, size_t size, nexus_er
 static int write_record (const record_t *record, const void *value, const char *path,
                          nexus_error_t *error)
 {
-    buffer_t text = { 0 };
+    buffer_t text = {0};
     record_to_yaml (record, value, RECORD_SHOW_SECRETS, &text);
     int rc = write_file (path, text.data, text.size, error);
     buffer_free (&text);
@@ -69,15 +69,16 @@ static int make_dir (const char *path, nexus_error_t *error)
 /*  Binds to the port (0: any) and lets go again. Returns the port, or 0 if it is in use. */
 static uint16_t try_port (uint16_t port)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons (port),
-                                   .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons (port),
+                                  .sin_addr.s_addr = htonl (INADDR_LOOPBACK)};
     socklen_t size = sizeof (address);
     int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     if (fd < 0)
         return 0;
     setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof (on));
-    bool good = !bind (fd, (struct sockaddr *) &address, size) && !listen (fd, 1) &&
-                !getsockname (fd, (struct sockaddr *) &address, &size);
+    bool good = !bind (fd, (struct sockaddr *)&address, size) && !listen (fd, 1) &&
+                !getsockname (fd, (struct sockaddr *)&address, &size);
     close (fd);
     return good ? ntohs (address.sin_port) : 0;
 }
@@ -93,10 +94,11 @@ static int choose_ports (local_cluster_t *cluster, uint64_t first, arena_t *aren
             return nexus_error_set (error, NEXUS_INVALID,
                                     "--port %" PRIu64 ": %zu ports from there do not exist", first,
                                     count);
-        int64_t port = try_port ((uint16_t) wanted);
+        int64_t port = try_port ((uint16_t)wanted);
         if (!port)
             return nexus_error_set (error, NEXUS_EXISTS,
-                                    "port %" PRIu64 " of 127.0.0.1 is in use: stop what uses it, or "
+                                    "port %" PRIu64
+                                    " of 127.0.0.1 is in use: stop what uses it, or "
                                     "choose another first port with --port (0: any free ones)",
                                     wanted);
         cluster->ports.items[i] = port;
@@ -130,10 +132,10 @@ static int make_peers (const char *dir, const local_cluster_t *cluster, arena_t 
         record_init (&peer_config_record, &peers[i]);
         peers[i].name = arena_printf (arena, "m%zu", i + 1);
         peers[i].key = key.public_key;
-        peers[i].endpoint = arena_printf (arena, "tcp://127.0.0.1:%" PRId64,
-                                          cluster->ports.items[2 * i]);
-        peers[i].api = arena_printf (arena, "https://127.0.0.1:%" PRId64,
-                                     cluster->ports.items[2 * i + 1]);
+        peers[i].endpoint =
+            arena_printf (arena, "tcp://127.0.0.1:%" PRId64, cluster->ports.items[2 * i]);
+        peers[i].api =
+            arena_printf (arena, "https://127.0.0.1:%" PRId64, cluster->ports.items[2 * i + 1]);
         keypair_wipe (&key);
     }
     return 0;
@@ -152,7 +154,7 @@ static int make_masters (const char *dir, const local_cluster_t *cluster, arena_
         config.masters.items = peers;
         config.masters.count = cluster->masters;
         config.root = arena_printf (arena, "%s/root.key", dir);
-        config.api.port = (uint64_t) cluster->ports.items[2 * i + 1];
+        config.api.port = (uint64_t)cluster->ports.items[2 * i + 1];
         config.log.file = arena_printf (arena, "%s/node.log", config.dir);
         if (write_record (&master_config_record, &config,
                           arena_printf (arena, "%s/master.yaml", config.dir), error) ||
@@ -196,8 +198,8 @@ static int make_client (const char *dir, const local_cluster_t *cluster, arena_t
         client.endpoints.items[client.endpoints.count++] = peers[i].api;
     client.token = token;
     client.authority = arena_printf (arena, "%s/authority.pem", dir);
-    return write_record (&client_config_record, &client, arena_printf (arena, "%s/client.yaml", dir),
-                         error);
+    return write_record (&client_config_record, &client,
+                         arena_printf (arena, "%s/client.yaml", dir), error);
 }
 
 /*  ---- the whole ------------------------------------------------------------------------- */
@@ -209,7 +211,7 @@ static void make_bearer (char token[65], char line[256])
     char hex[65];
     randombytes_buf (secret, sizeof (secret));
     sodium_bin2hex (token, 65, secret, sizeof (secret));
-    crypto_generichash (hash, sizeof (hash), (const uint8_t *) token, strlen (token), NULL, 0);
+    crypto_generichash (hash, sizeof (hash), (const uint8_t *)token, strlen (token), NULL, 0);
     sodium_bin2hex (hex, 65, hash, sizeof (hash));
     snprintf (line, 256, "%s admin admin\n", hex);
     sodium_memzero (secret, sizeof (secret));
@@ -249,9 +251,9 @@ int local_cluster_find (const char *dir, arena_t *arena, local_cluster_t *ret_cl
 {
     const char *file = arena_printf (arena, "%s/cluster.yaml", dir);
     *ret_found = access (file, F_OK) == 0;
-    return *ret_found ? node_config_load (&local_cluster_record, file, NULL, arena, ret_cluster,
-                                          error)
-                      : 0;
+    return *ret_found
+               ? node_config_load (&local_cluster_record, file, NULL, arena, ret_cluster, error)
+               : 0;
 }
 
 int local_cluster_make (const char *dir, uint64_t port, local_cluster_t *cluster, arena_t *arena,
@@ -268,22 +270,23 @@ int local_cluster_make (const char *dir, uint64_t port, local_cluster_t *cluster
         return nexus_error_set (error, NEXUS_EXISTS,
                                 "%s holds a cluster of %" PRIu64 " masters, %" PRIu64
                                 " workers and %" PRIu64 " sites: ask for the same, choose another "
-                                "--dir, or remove it", dir, there.masters, there.workers,
-                                there.sites);
+                                "--dir, or remove it",
+                                dir, there.masters, there.workers, there.sites);
     if (there.ports.count != there.masters * 2)
-        return nexus_error_set (error, NEXUS_CORRUPT, "%s/cluster.yaml: ports: expected two a master",
-                                dir);
-    if (port && (int64_t) port != there.ports.items[0])
+        return nexus_error_set (error, NEXUS_CORRUPT,
+                                "%s/cluster.yaml: ports: expected two a master", dir);
+    if (port && (int64_t)port != there.ports.items[0])
         return nexus_error_set (error, NEXUS_EXISTS,
-                                "%s holds a cluster whose first port is %" PRId64
-                                ", not %" PRIu64 ": leave --port out, choose another --dir, or "
-                                "remove it", dir, there.ports.items[0], port);
+                                "%s holds a cluster whose first port is %" PRId64 ", not %" PRIu64
+                                ": leave --port out, choose another --dir, or "
+                                "remove it",
+                                dir, there.ports.items[0], port);
     for (size_t i = 0; i < there.ports.count; i++)
-        if (!try_port ((uint16_t) there.ports.items[i]))
+        if (!try_port ((uint16_t)there.ports.items[i]))
             return nexus_error_set (error, NEXUS_EXISTS,
                                     "port %" PRId64 " of 127.0.0.1 is in use: does this cluster "
-                                    "run already (nexus status --dir %s)?", there.ports.items[i],
-                                    dir);
+                                    "run already (nexus status --dir %s)?",
+                                    there.ports.items[i], dir);
     *cluster = there;
     return 0;
 }
@@ -300,7 +303,7 @@ int local_cluster_write_authority (const char *dir, const local_cluster_t *clust
                                    nexus_error_t *error)
 {
     char path[1100];
-    buffer_t all = { 0 };
+    buffer_t all = {0};
     for (size_t i = 0; i < cluster->masters; i++) {
         snprintf (path, sizeof (path), "%s/m%zu/api-cert.pem", dir, i + 1);
         FILE *file = fopen (path, "re");

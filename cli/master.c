@@ -225,10 +225,11 @@ static void say_kept (const master_t *master, const char *link, const char *api)
 {
     bool kept = strcmp (master->endpoint, link) != 0 || (*api && strcmp (master->api, api) != 0);
     if (kept)
-        fprintf (stderr,
-                 "%s is there already, with --link %s%s%s, and keeps that: once it answers it tells "
-                 "its addresses itself; if it can't be reached there, remove it and add it again\n",
-                 master->name, master->endpoint, *master->api ? " --api " : "", master->api);
+        fprintf (
+            stderr,
+            "%s is there already, with --link %s%s%s, and keeps that: once it answers it tells "
+            "its addresses itself; if it can't be reached there, remove it and add it again\n",
+            master->name, master->endpoint, *master->api ? " --api " : "", master->api);
 }
 
 static int add (client_t *client, options_t *options, const char *body, uint64_t wait_s,

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 static const option_t node_options[] = {
-    { "config", 'c', "FILE", { "NEXUS_CONFIG" }, NULL, "The node's configuration (YAML)." },
-    { 0 },
+    {"config", 'c', "FILE", {"NEXUS_CONFIG"}, NULL, "The node's configuration (YAML)."},
+    {0},
 };
 
 /*  SIGTERM and SIGINT as a descriptor, blocked for all threads that come. */
@@ -31,8 +31,7 @@ static int open_signals (void)
 
 static int say_ended (const char *reason, nexus_error_t *error)
 {
-    return nexus_error_set (error, NEXUS_UNAVAILABLE, "%s",
-                            reason ? reason : "the node has ended");
+    return nexus_error_set (error, NEXUS_UNAVAILABLE, "%s", reason ? reason : "the node has ended");
 }
 
 /*  Asks the actor how it is; -1 and the reason if it could not start, or has ended by now. */
@@ -45,7 +44,7 @@ static int check_started (zactor_t *node, nexus_error_t *error)
     if (word && streq (word, "DOWN"))
         rc = say_ended (text, error);
     else if (!word || !streq (word, "OK"))
-        rc = nexus_error_set (error, (nexus_code_t) (text ? atoi (text) : NEXUS_IO), "%s",
+        rc = nexus_error_set (error, (nexus_code_t)(text ? atoi (text) : NEXUS_IO), "%s",
                               text && strchr (text, ' ') ? strchr (text, ' ') + 1
                                                          : "the node has not started");
     zstr_free (&word);
@@ -64,7 +63,7 @@ static int run_node (options_t *options, zactor_fn *actor)
     int signals = open_signals ();
     zsys_init ();
     zsys_handler_set (NULL);
-    nexus_node_t args = { .config = file };
+    nexus_node_t args = {.config = file};
     zactor_t *node = zactor_new (actor, &args);
     if (check_started (node, &error)) {
         zactor_destroy (&node);
@@ -72,7 +71,7 @@ static int run_node (options_t *options, zactor_fn *actor)
     }
     zpoller_t *poller = zpoller_new (node, &signals, NULL);
     int code = 0;
-    if (zpoller_wait (poller, -1) == (void *) node) {
+    if (zpoller_wait (poller, -1) == (void *)node) {
         char *word = NULL, *reason = NULL;
         zstr_recvx (node, &word, &reason, NULL);
         say_ended (reason, &error);
@@ -97,11 +96,25 @@ static int run_worker (options_t *options)
 }
 
 const command_t command_master = {
-    "master", "", "Run a master", "Runs in the foreground until SIGTERM; docs/operations.md shows "
-    "a\nconfiguration, docs/reference.md lists its fields.", node_options, 0, 0, run_master,
+    "master",
+    "",
+    "Run a master",
+    "Runs in the foreground until SIGTERM; docs/operations.md shows "
+    "a\nconfiguration, docs/reference.md lists its fields.",
+    node_options,
+    0,
+    0,
+    run_master,
 };
 
 const command_t command_worker = {
-    "worker", "", "Run a worker", "Runs in the foreground until SIGTERM; docs/operations.md shows "
-    "a\nconfiguration, docs/reference.md lists its fields.", node_options, 0, 0, run_worker,
+    "worker",
+    "",
+    "Run a worker",
+    "Runs in the foreground until SIGTERM; docs/operations.md shows "
+    "a\nconfiguration, docs/reference.md lists its fields.",
+    node_options,
+    0,
+    0,
+    run_worker,
 };

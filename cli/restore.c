@@ -218,8 +218,8 @@ static int run_restore (options_t *options)
         return command_fail_input (&error);
     restore.index = restore.copy.index + gap;
     restore.term = restore.copy.term + TERMS;
-    int rc =
-        config ? restore_master (config, &restore, true, &error) : restore_dir (dir, &restore, &error);
+    int rc = config ? restore_master (config, &restore, true, &error)
+                    : restore_dir (dir, &restore, &error);
     return rc ? command_fail (&error) : 0;
 }
 

@@ -40,11 +40,10 @@ static void print_masters (const raft_overview_t *raft)
                 table_cell (table, "%s", "");
             continue;
         }
-        table_cell (table, "%s%s%s",
-                    *view->refused ? "refused"
-                                   : record_choice_name (&raft_view_role_choices, view->role),
-                    view->voter || *view->refused ? "" : " (learner)",
-                    view->damaged ? " (impaired)" : "");
+        table_cell (
+            table, "%s%s%s",
+            *view->refused ? "refused" : record_choice_name (&raft_view_role_choices, view->role),
+            view->voter || *view->refused ? "" : " (learner)", view->damaged ? " (impaired)" : "");
         table_cell (table, "%" PRIu64, view->term);
         table_cell (table, "%s", master->leader);
         table_cell (table, "%" PRIu64, view->commit);

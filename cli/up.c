@@ -25,27 +25,24 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    START_TIMEOUT_MS = 60000,
-    STOP_TIMEOUT_MS = 20000,
-    POLL_MS = 50,
-    TOKEN_VALID_MS = 600000
-};
+enum { START_TIMEOUT_MS = 60000, STOP_TIMEOUT_MS = 20000, POLL_MS = 50, TOKEN_VALID_MS = 600000 };
 
 static const option_t up_options[] = {
-    { "masters", 'm', "N", .def = "3", .doc = "Masters: 1 to 9, best odd; of a cluster that is there, as it is." },
-    { "workers", 'w', "N", .def = "4", .doc = "Workers: 0 to 64; likewise." },
-    { "sites", 's', "N", .def = "2", .doc = "Sites that the nodes are spread over; likewise." },
-    { "cpu", 0, "CORES", .def = "2", .doc = "What each worker offers." },
-    { "port", 'p', "PORT", .def = "7400", .doc = "First of two ports a master; 0: any free ones; likewise." },
-    { "detach", 'D', NULL, .doc = "Return once the cluster runs." },
+    {"masters", 'm', "N", .def = "3",
+     .doc = "Masters: 1 to 9, best odd; of a cluster that is there, as it is."},
+    {"workers", 'w', "N", .def = "4", .doc = "Workers: 0 to 64; likewise."},
+    {"sites", 's', "N", .def = "2", .doc = "Sites that the nodes are spread over; likewise."},
+    {"cpu", 0, "CORES", .def = "2", .doc = "What each worker offers."},
+    {"port", 'p', "PORT", .def = "7400",
+     .doc = "First of two ports a master; 0: any free ones; likewise."},
+    {"detach", 'D', NULL, .doc = "Return once the cluster runs."},
     CLIENT_OPTIONS,
-    { 0 },
+    {0},
 };
 
 static const option_t down_options[] = {
-    { "dir", 'd', "DIR", { "NEXUS_DIR" }, "nexus-cluster", "The cluster's directory." },
-    { 0 },
+    {"dir", 'd', "DIR", {"NEXUS_DIR"}, "nexus-cluster", "The cluster's directory."},
+    {0},
 };
 
 typedef struct {
@@ -63,7 +60,7 @@ static volatile sig_atomic_t stop_wanted;
 
 static void want_stop (int signal_number)
 {
-    (void) signal_number;
+    (void)signal_number;
     stop_wanted = 1;
 }
 
@@ -165,7 +162,7 @@ static int start_nodes (up_t *self, const char *kind, char letter, uint64_t coun
         const char *config = arena_printf (&self->arena, "%s/%s/%s.yaml", self->dir, name, kind);
         const char *output = arena_printf (&self->arena, "%s/%s/node.log", self->dir, name);
         if (children_start (self->children, name, output,
-                            (const char *[]){ kind, "--config", config, NULL }, error))
+                            (const char *[]){kind, "--config", config, NULL}, error))
             return -1;
     }
     return 0;
@@ -176,11 +173,11 @@ static int admit_worker (up_t *self, const cluster_root_t *root, uint64_t worker
                          nexus_error_t *error)
 {
     join_token_t token;
-    if (!access (arena_printf (&self->arena, "%s/w%" PRIu64 "/membership", self->dir, worker), F_OK))
+    if (!access (arena_printf (&self->arena, "%s/w%" PRIu64 "/membership", self->dir, worker),
+                 F_OK))
         return 0;
     join_token_generate (&token, &root->public_key);
-    token_request_t request = { .key = token.pair.public_key, .uses = 1,
-                                .valid_ms = TOKEN_VALID_MS };
+    token_request_t request = {.key = token.pair.public_key, .uses = 1, .valid_ms = TOKEN_VALID_MS};
     json_t *json = record_to_json (&token_request_record, &request, 0);
     char *body = json_dumps (json, 0);
     client_answer_t answer;
@@ -240,9 +237,9 @@ static void tell (up_t *self, int code, const char *text)
         fflush (stdout);
         return;
     }
-    uint8_t byte = (uint8_t) code;
+    uint8_t byte = (uint8_t)code;
     if (write (self->report, &byte, 1) != 1 ||
-        write (self->report, text, strlen (text)) != (ssize_t) strlen (text))
+        write (self->report, text, strlen (text)) != (ssize_t)strlen (text))
         return; /* nobody waits any more */
     close (self->report);
     self->report = -1;
@@ -258,7 +255,7 @@ static void node_ended (void *context, const char *name, const char *how, pid_t 
     snprintf (path, sizeof (path), "%s/%s/node.log", self->dir, name);
     if (!strncmp (how, "exited", 6)) /* then it has said why */
         last_line (path, why);
-    printf ("%s %s (process %d) %s%s%s; it is started again\n", stamp, name, (int) pid, how,
+    printf ("%s %s (process %d) %s%s%s; it is started again\n", stamp, name, (int)pid, how,
             *why ? ": " : "", why);
     fflush (stdout);
 }
@@ -281,8 +278,9 @@ static int run_cluster (up_t *self)
               arena_printf (&self->arena,
                             "The cluster runs: %" PRIu64 " masters, %" PRIu64 " workers, %" PRIu64
                             " sites, in %s.\nnexus status --dir %s shows it; nexus down --dir %s "
-                            "stops it.\n", self->cluster.masters, self->cluster.workers,
-                            self->cluster.sites, dir, dir, dir));
+                            "stops it.\n",
+                            self->cluster.masters, self->cluster.workers, self->cluster.sites, dir,
+                            dir, dir));
         while (!stop_wanted) {
             children_poll (self->children, node_ended, self);
             poll (NULL, 0, POLL_MS);
@@ -297,8 +295,8 @@ static int run_cluster (up_t *self)
 static int write_pid (up_t *self)
 {
     char text[32];
-    int size = snprintf (text, sizeof (text), "%d\n", (int) getpid ());
-    return ftruncate (self->pid_file, 0) || pwrite (self->pid_file, text, (size_t) size, 0) != size;
+    int size = snprintf (text, sizeof (text), "%d\n", (int)getpid ());
+    return ftruncate (self->pid_file, 0) || pwrite (self->pid_file, text, (size_t)size, 0) != size;
 }
 
 /*  Goes on in a process of its own; the command returns when that says how it went. */
@@ -313,7 +311,8 @@ static int detach (up_t *self)
         setsid ();
         char path[PATH_MAX + 32];
         snprintf (path, sizeof (path), "%s/supervisor.log", self->dir);
-        int log = open (path, O_WRONLY | O_CREAT | O_APPEND, 0600), null = open ("/dev/null", O_RDONLY);
+        int log = open (path, O_WRONLY | O_CREAT | O_APPEND, 0600),
+            null = open ("/dev/null", O_RDONLY);
         dup2 (null, 0);
         dup2 (log, 1);
         dup2 (log, 2);
@@ -327,9 +326,10 @@ static int detach (up_t *self)
     char text[PATH_MAX + 500];
     ssize_t got = pid > 0 ? read (report[0], &code, 1) : -1, size;
     while (got > 0 && (size = read (report[0], text, sizeof (text))) > 0)
-        fwrite (text, 1, (size_t) size, code ? stderr : stdout);
+        fwrite (text, 1, (size_t)size, code ? stderr : stdout);
     if (got <= 0)
-        fprintf (stderr, "nexus: the cluster's supervisor has ended: see %s/supervisor.log\n", self->dir);
+        fprintf (stderr, "nexus: the cluster's supervisor has ended: see %s/supervisor.log\n",
+                 self->dir);
     return code;
 }
 
@@ -362,8 +362,7 @@ static int take_numbers (up_t *self, const char *dir, nexus_error_t *error)
                       arena_printf (&self->arena, "%" PRIu64, there.masters));
         options_fill (self->options, "workers",
                       arena_printf (&self->arena, "%" PRIu64, there.workers));
-        options_fill (self->options, "sites",
-                      arena_printf (&self->arena, "%" PRIu64, there.sites));
+        options_fill (self->options, "sites", arena_printf (&self->arena, "%" PRIu64, there.sites));
         if (there.ports.count)
             options_fill (self->options, "port",
                           arena_printf (&self->arena, "%" PRId64, there.ports.items[0]));
@@ -400,10 +399,10 @@ static int prepare (up_t *self, nexus_error_t *error)
 
 static int run_up (options_t *options)
 {
-    up_t self = { .options = options, .pid_file = -1, .report = -1 };
+    up_t self = {.options = options, .pid_file = -1, .report = -1};
     nexus_error_t error;
     arena_init (&self.arena, 0, NULL, 0);
-    int code = prepare (&self, &error)           ? command_fail (&error)
+    int code = prepare (&self, &error)            ? command_fail (&error)
                : options_flag (options, "detach") ? detach (&self)
                                                   : run_cluster (&self);
     if (self.pid_file >= 0)
@@ -445,13 +444,19 @@ static int run_down (options_t *options)
 }
 
 const command_t command_up = {
-    "up", "", "Run a whole cluster on this machine",
+    "up",
+    "",
+    "Run a whole cluster on this machine",
     "Makes keys and configurations at the first start, runs every node as a process\n"
     "of its own, restarts nodes that die, and stops them all on Ctrl-C. With the same\n"
     "--dir it goes on where it was.",
-    up_options, 0, 0, run_up,
+    up_options,
+    0,
+    0,
+    run_up,
 };
 
 const command_t command_down = {
-    "down", "", "Stop the cluster that nexus up --detach started", NULL, down_options, 0, 0, run_down,
+    "down", "",       "Stop the cluster that nexus up --detach started", NULL, down_options, 0,
+    0,      run_down,
 };

@@ -11,5 +11,4 @@
     job's exit code (command.h), or a sysexits code when the masters can't be asked for longer than
     a minute or the time passed while it ran (EX_TEMPFAIL). quiet: prints nothing. notes (may be NULL) names
     a file: lines that are appended to it meanwhile appear above the block. */
-int watch_job (client_t *client, const char *id, int64_t timeout_ms, bool quiet,
-               const char *notes);
+int watch_job (client_t *client, const char *id, int64_t timeout_ms, bool quiet, const char *notes);

@@ -17,11 +17,11 @@ typedef struct arena_block arena_block_t;
 
 typedef struct {
     arena_block_t *blocks;
-    char *next;       /* first free byte of the newest block */
-    size_t left;      /* bytes free behind it */
-    size_t used;      /* bytes handed out in all */
-    size_t limit;     /* 0: none */
-    bool failed;      /* a request was refused */
+    char *next;   /* first free byte of the newest block */
+    size_t left;  /* bytes free behind it */
+    size_t used;  /* bytes handed out in all */
+    size_t limit; /* 0: none */
+    bool failed;  /* a request was refused */
 } arena_t;
 
 /*  Prepares an arena. first (may be NULL) is caller's memory of first_size

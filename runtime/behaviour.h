@@ -86,8 +86,8 @@ uint64_t context_after (context_t *ctx, int64_t delay_ns, uint64_t data);
 /*  After this the timer will not be called; unknown or expired ids are fine. */
 void context_cancel (context_t *ctx, uint64_t timer);
 
-#define MS_TO_NS(ms) ((int64_t) (ms) * 1000000)
-#define NS_TO_MS(ns) ((int64_t) (ns) / 1000000)
+#define MS_TO_NS(ms) ((int64_t)(ms)*1000000)
+#define NS_TO_MS(ns) ((int64_t)(ns) / 1000000)
 
 /*  ---- other actors ------------------------------------------------------ */
 

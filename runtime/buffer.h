@@ -20,7 +20,8 @@ typedef struct {
 
 /*  A zeroed buffer_t is an empty buffer. */
 void buffer_append (buffer_t *self, const void *data, size_t size);
-void buffer_printf (buffer_t *self, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
+void buffer_printf (buffer_t *self, const char *format, ...)
+    __attribute__ ((format (printf, 2, 3)));
 /*  size bytes of room behind the content, to be filled by the caller, who then
     adds what he filled to self->size; NULL on failure. */
 uint8_t *buffer_reserve (buffer_t *self, size_t size);

@@ -22,10 +22,10 @@
 #include <czmq.h>
 
 typedef struct {
-    const char *name;   /* of the node, for logs */
-    record_key_t key;   /* its public key */
-    log_t *log;         /* borrowed */
-    int io_threads;     /* of libzmq; 0: 1 */
+    const char *name; /* of the node, for logs */
+    record_key_t key; /* its public key */
+    log_t *log;       /* borrowed */
+    int io_threads;   /* of libzmq; 0: 1 */
 } runtime_config_t;
 
 runtime_t *runtime_new (const runtime_config_t *config, nexus_error_t *error);

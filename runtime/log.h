@@ -43,21 +43,21 @@ struct log_field {
     };
 };
 
-#define LOG_TEXT(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_TEXT, .text = (v) })
-#define LOG_INT(k, v)  ((log_field_t){ .key = k, .type = LOG_FIELD_INT, .i = (int64_t) (v) })
-#define LOG_UINT(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_UINT, .u = (uint64_t) (v) })
-#define LOG_REAL(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_REAL, .real = (v) })
+#define LOG_TEXT(k, v) ((log_field_t){.key = k, .type = LOG_FIELD_TEXT, .text = (v)})
+#define LOG_INT(k, v)  ((log_field_t){.key = k, .type = LOG_FIELD_INT, .i = (int64_t)(v)})
+#define LOG_UINT(k, v) ((log_field_t){.key = k, .type = LOG_FIELD_UINT, .u = (uint64_t)(v)})
+#define LOG_REAL(k, v) ((log_field_t){.key = k, .type = LOG_FIELD_REAL, .real = (v)})
 /*  A node's key, shown by its first 8 hex digits. */
-#define LOG_NODE(k, v) ((log_field_t){ .key = k, .type = LOG_FIELD_KEY, .node = (v) })
+#define LOG_NODE(k, v) ((log_field_t){.key = k, .type = LOG_FIELD_KEY, .node = (v)})
 
 /*  msg says what happened in a few constant words; what varies is in the fields:
         log_info (log, "became leader", LOG_UINT ("term", term), LOG_TEXT ("site", site));
     actor NULL: the one that the log was derived for. */
 void log_write (log_t *self, log_level_t level, const char *actor, const char *msg,
                 const log_field_t *fields, size_t count);
-#define log_at(log, level, msg, ...)                                                               \
-    log_write (log, level, NULL, msg, (const log_field_t[]){ { 0 }, ##__VA_ARGS__ } + 1,           \
-               sizeof ((const log_field_t[]){ { 0 }, ##__VA_ARGS__ }) / sizeof (log_field_t) - 1)
+#define log_at(log, level, msg, ...)                                                 \
+    log_write (log, level, NULL, msg, (const log_field_t[]){{0}, ##__VA_ARGS__} + 1, \
+               sizeof ((const log_field_t[]){{0}, ##__VA_ARGS__}) / sizeof (log_field_t) - 1)
 #define log_debug(log, msg, ...)   log_at (log, LOG_LEVEL_DEBUG, msg, ##__VA_ARGS__)
 #define log_info(log, msg, ...)    log_at (log, LOG_LEVEL_INFO, msg, ##__VA_ARGS__)
 #define log_warning(log, msg, ...) log_at (log, LOG_LEVEL_WARNING, msg, ##__VA_ARGS__)

@@ -30,12 +30,12 @@ bool address_equal (const address_t *a, const address_t *b);
 const char *address_text (const address_t *address, char text[64]);
 
 /*  Who a message's sender is, as its key says. Local actors speak as ROLE_LOCAL. */
-#define ROLES(E)                                                                                   \
-    E (ROLE_NONE, "none")                                                                          \
-    E (ROLE_LOCAL, "local")                                                                        \
-    E (ROLE_MASTER, "master")                                                                      \
-    E (ROLE_WORKER, "worker")                                                                      \
-    E (ROLE_TASK, "task")     /* a rank's own process */                                           \
+#define ROLES(E)                                         \
+    E (ROLE_NONE, "none")                                \
+    E (ROLE_LOCAL, "local")                              \
+    E (ROLE_MASTER, "master")                            \
+    E (ROLE_WORKER, "worker")                            \
+    E (ROLE_TASK, "task")     /* a rank's own process */ \
     E (ROLE_JOINER, "joiner") /* holds a join token, may only enrol */
 RECORD_ENUM (role, ROLES)
 #define ROLE_BIT(role) (1u << (role))
@@ -67,13 +67,13 @@ enum {
 
 typedef struct message message_t;
 struct message {
-    message_t *next;      /* the mailbox's link; nobody else's business */
+    message_t *next; /* the mailbox's link; nobody else's business */
     const record_t *kind;
-    const void *body;     /* a value of kind; lives as long as the message */
-    payload_t *payload;   /* or NULL; the message holds one reference */
+    const void *body;   /* a value of kind; lives as long as the message */
+    payload_t *payload; /* or NULL; the message holds one reference */
     address_t to;
     address_t from;
-    role_t role;          /* of the sender */
+    role_t role; /* of the sender */
     unsigned flags;
     uint64_t correlation; /* 0: neither request nor reply */
     int64_t deadline_ns;  /* on this process's monotonic clock; 0: none */
@@ -97,23 +97,22 @@ void message_release (message_t **self_p);
 
 /*  The body if the message is of that record, else NULL:
         const heartbeat_t *beat = message_body (msg, heartbeat);            */
-#define message_body(msg, rec)                                                                     \
-    ((msg)->kind == &rec##_record ? (const rec##_t *) (msg)->body : NULL)
+#define message_body(msg, rec) ((msg)->kind == &rec##_record ? (const rec##_t *)(msg)->body : NULL)
 
 /*  ---- the runtime's own kinds (ids 1 to 15) ------------------------------ */
 
 /*  The reply that a request gets when it can't have its own. */
-#define FAILURE(F)                                                                                 \
-    F (UINT, code, _, .max = 64, .doc = "A nexus_code_t.")                                         \
+#define FAILURE(F)                                         \
+    F (UINT, code, _, .max = 64, .doc = "A nexus_code_t.") \
     F (STRING, text, _, .max = 500, .doc = "What was wrong, where, what to do.")
 RECORD_DECLARE (failure, FAILURE)
 
 /*  An actor that was watched has ended, or its node is out of reach. */
-#define DOWN(F)                                                                                    \
-    F (KEY, node, _, .doc = "Its node; zero: this one.")                                           \
-    F (STRING, actor, _, .max = 23, .doc = "Its name.")                                            \
-    F (UINT, instance, _, .doc = "Its instance.")                                                  \
-    F (BOOL, failed, _, .doc = "It failed, rather than ended.")                                    \
+#define DOWN(F)                                                 \
+    F (KEY, node, _, .doc = "Its node; zero: this one.")        \
+    F (STRING, actor, _, .max = 23, .doc = "Its name.")         \
+    F (UINT, instance, _, .doc = "Its instance.")               \
+    F (BOOL, failed, _, .doc = "It failed, rather than ended.") \
     F (STRING, reason, _, .max = 500, .doc = "Why.")
 RECORD_DECLARE (down, DOWN)
 

@@ -93,8 +93,7 @@ static void close_gap (pending_t *self, size_t i)
     }
 }
 
-const pending_entry_t *pending_find (const pending_t *self, const void *owner,
-                                     uint64_t correlation)
+const pending_entry_t *pending_find (const pending_t *self, const void *owner, uint64_t correlation)
 {
     if (!correlation || !self->count)
         return NULL;

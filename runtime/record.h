@@ -124,7 +124,7 @@ enum {
 
 /*  Flags of a record. */
 enum {
-    RECORD_DATA_LANE = 1, /* as a message: travels in the mailbox's data lane and over bulk sockets */
+    RECORD_DATA_LANE = 1, /* a message of the mailbox's data lane and of bulk sockets */
 };
 
 typedef struct record record_t;
@@ -141,11 +141,11 @@ typedef struct {
     unsigned flags;
     size_t offset;
     double min, max;
-    const char *def;  /* default, as it would stand in YAML */
-    const char *unit; /* "bytes", "ms", "cores" ... for the reference */
-    const char *doc;  /* one line */
-    int since;        /* the record's version that brought the field; 0 = the first */
-    const record_t *record;          /* RECORD, RECORDS */
+    const char *def;        /* default, as it would stand in YAML */
+    const char *unit;       /* "bytes", "ms", "cores" ... for the reference */
+    const char *doc;        /* one line */
+    int since;              /* the record's version that brought the field; 0 = the first */
+    const record_t *record; /* RECORD, RECORDS */
     const record_choices_t *choices; /* ENUM */
 } record_field_t;
 
@@ -173,17 +173,17 @@ struct record {
 #define RECORD_MEMBER_STRINGS(name, sub) record_strings_t name;
 #define RECORD_MEMBER_INTS(name, sub)    record_ints_t name;
 #define RECORD_MEMBER_MAP(name, sub)     record_map_t name;
-#define RECORD_MEMBER_RECORDS(name, sub)                                                           \
-    struct {                                                                                       \
-        sub##_t *items;                                                                            \
-        size_t count;                                                                              \
+#define RECORD_MEMBER_RECORDS(name, sub) \
+    struct {                             \
+        sub##_t *items;                  \
+        size_t count;                    \
     } name;
 #define RECORD_MEMBER(kind, name, sub, ...) RECORD_MEMBER_##kind (name, sub)
 
-#define RECORD_DECLARE(name, FIELDS)                                                               \
-    typedef struct name {                                                                          \
-        FIELDS (RECORD_MEMBER)                                                                     \
-    } name##_t;                                                                                    \
+#define RECORD_DECLARE(name, FIELDS) \
+    typedef struct name {            \
+        FIELDS (RECORD_MEMBER)       \
+    } name##_t;                      \
     extern const record_t name##_record;
 
 #define RECORD_SUB_BOOL(sub)
@@ -193,15 +193,15 @@ struct record {
 #define RECORD_SUB_STRING(sub)
 #define RECORD_SUB_BYTES(sub)
 #define RECORD_SUB_KEY(sub)
-#define RECORD_SUB_ENUM(sub)    .choices = &sub##_choices,
-#define RECORD_SUB_RECORD(sub)  .record = &sub##_record,
+#define RECORD_SUB_ENUM(sub)   .choices = &sub##_choices,
+#define RECORD_SUB_RECORD(sub) .record = &sub##_record,
 #define RECORD_SUB_STRINGS(sub)
 #define RECORD_SUB_INTS(sub)
 #define RECORD_SUB_MAP(sub)
 #define RECORD_SUB_RECORDS(sub) .record = &sub##_record,
-#define RECORD_FIELD(kind, field, sub, ...)                                                        \
-    { #field, RECORD_TYPE_##kind, .offset = offsetof (RECORD_SELF, field),                         \
-      RECORD_SUB_##kind (sub) __VA_ARGS__ },
+#define RECORD_FIELD(kind, field, sub, ...)                               \
+    {#field, RECORD_TYPE_##kind, .offset = offsetof (RECORD_SELF, field), \
+     RECORD_SUB_##kind (sub) __VA_ARGS__},
 
 /*  Defines the table. RECORD_SELF must be #defined as the struct's type around
     it, because a macro cannot pass it through the list:
@@ -210,13 +210,16 @@ struct record {
         RECORD_DEFINE (job, 17, 0, "A job as its user submits it.", JOB)
         #undef RECORD_SELF
 */
-#define RECORD_DEFINE(rec, rec_id, rec_flags, rec_doc, FIELDS)                                     \
-    static const record_field_t rec##_fields[] = { FIELDS (RECORD_FIELD) };                        \
-    const record_t rec##_record = {                                                                \
-        .name = #rec, .id = rec_id, .flags = rec_flags, .size = sizeof (rec##_t),                  \
-        .fields = rec##_fields,                                                                    \
-        .field_count = sizeof (rec##_fields) / sizeof (rec##_fields[0]), .doc = rec_doc            \
-    };
+#define RECORD_DEFINE(rec, rec_id, rec_flags, rec_doc, FIELDS)                           \
+    static const record_field_t rec##_fields[] = {FIELDS (RECORD_FIELD)};                \
+    const record_t rec##_record = {.name = #rec,                                         \
+                                   .id = rec_id,                                         \
+                                   .flags = rec_flags,                                   \
+                                   .size = sizeof (rec##_t),                             \
+                                   .fields = rec##_fields,                               \
+                                   .field_count =                                        \
+                                       sizeof (rec##_fields) / sizeof (rec##_fields[0]), \
+                                   .doc = rec_doc};
 
 /*  An enum and its names in one list:
 
@@ -226,13 +229,13 @@ struct record {
 */
 #define RECORD_ENUM_VALUE(value, text) value,
 #define RECORD_ENUM_TEXT(value, text)  text,
-#define RECORD_ENUM(name, LIST)                                                                    \
-    typedef enum { LIST (RECORD_ENUM_VALUE) } name##_t;                                            \
+#define RECORD_ENUM(name, LIST)                         \
+    typedef enum { LIST (RECORD_ENUM_VALUE) } name##_t; \
     extern const record_choices_t name##_choices;
-#define RECORD_ENUM_DEFINE(enum_name, LIST)                                                        \
-    static const char *const enum_name##_names[] = { LIST (RECORD_ENUM_TEXT) };                    \
-    const record_choices_t enum_name##_choices = { #enum_name, enum_name##_names,                  \
-                                                   sizeof (enum_name##_names) / sizeof (char *) };
+#define RECORD_ENUM_DEFINE(enum_name, LIST)                                      \
+    static const char *const enum_name##_names[] = {LIST (RECORD_ENUM_TEXT)};    \
+    const record_choices_t enum_name##_choices = {#enum_name, enum_name##_names, \
+                                                  sizeof (enum_name##_names) / sizeof (char *)};
 
 /*  The name of an enum's value ("?" if out of range), and back (-1: no such name). */
 const char *record_choice_name (const record_choices_t *choices, int value);
@@ -276,9 +279,9 @@ int record_decode_in_place (const record_t *record, const uint8_t *data, size_t 
 
 /*  One fault of a document. */
 typedef struct {
-    const char *path;     /* "gang.min", "artifacts[2].src"; "" = the document */
-    int line;             /* 1-based, 0 if unknown (JSON) */
-    const char *message;  /* what was expected, what was found, what to do */
+    const char *path;    /* "gang.min", "artifacts[2].src"; "" = the document */
+    int line;            /* 1-based, 0 if unknown (JSON) */
+    const char *message; /* what was expected, what was found, what to do */
 } record_fault_t;
 
 /*  All faults of one document, in order of appearance; at most 64 are kept.
@@ -306,7 +309,8 @@ enum {
 };
 
 /*  Checks limits, required fields and text of a value built by hand. */
-int record_check (const record_t *record, const void *value, arena_t *arena, record_faults_t *faults);
+int record_check (const record_t *record, const void *value, arena_t *arena,
+                  record_faults_t *faults);
 
 /*  A new reference to a JSON object. Bytes appear as base64, keys as hex. */
 json_t *record_to_json (const record_t *record, const void *value, unsigned flags);

@@ -18,8 +18,8 @@ typedef enum {
 /*  The arguments of supervisor_behaviour; children are borrowed. */
 typedef struct {
     strategy_t strategy;
-    unsigned intensity;   /* restarts within the period; default (0): 1 */
-    int64_t period_ms;    /* default (0): 5,000 */
+    unsigned intensity; /* restarts within the period; default (0): 1 */
+    int64_t period_ms;  /* default (0): 5,000 */
     const child_t *children;
     size_t count;
 } supervisor_spec_t;

@@ -29,37 +29,39 @@
 #include "runtime/behaviour.h"
 #include "storage/raft_log.h"
 
-#define LOG_ENTRY(F)                                                                               \
-    F (UINT, index, _, .doc = "Its place.")                                                        \
-    F (UINT, term, _, .doc = "The term that it was proposed in.")                                  \
-    F (UINT, type, _, .max = 255, .doc = "The election's business.")                               \
+#define LOG_ENTRY(F)                                                 \
+    F (UINT, index, _, .doc = "Its place.")                          \
+    F (UINT, term, _, .doc = "The term that it was proposed in.")    \
+    F (UINT, type, _, .max = 255, .doc = "The election's business.") \
     F (BYTES, data, _, .max = 4194304, .doc = "The command.")
 RECORD_DECLARE (log_entry, LOG_ENTRY)
 
 /*  To the actor, as a request or plainly sent: either way a log_durable comes back
     to the sender. Its parts are done in the order of raft_log_write_t. */
-#define LOG_APPEND(F)                                                                              \
-    F (UINT, term, _, .doc = "Hard state, if has_hard_state: the current term.")                   \
-    F (UINT, vote, _, .doc = "Whom it voted for in that term.")                                    \
-    F (UINT, commit, _, .doc = "A lower bound of what is committed.")                              \
-    F (BOOL, has_hard_state, _, .doc = "Store term, vote and commit.")                             \
-    F (UINT, truncate_from, _, .doc = "Entries from here on go first; 0: none.")                   \
-    F (RECORDS, entries, log_entry, .max = 65536, .doc = "Ascending, without gaps.")               \
-    F (UINT, sequence, _, .doc = "Comes back in log_durable.")                                     \
-    F (UINT, snapshot_index, _, .doc = "A durable snapshot holds all up to here: begin anew behind it.") \
-    F (UINT, snapshot_term, _, .doc = "The term of entry snapshot_index.")                         \
-    F (RECORDS, repairs, log_entry, .max = 65536, .doc = "Entries that are damaged in the log: put back.")
+#define LOG_APPEND(F)                                                                \
+    F (UINT, term, _, .doc = "Hard state, if has_hard_state: the current term.")     \
+    F (UINT, vote, _, .doc = "Whom it voted for in that term.")                      \
+    F (UINT, commit, _, .doc = "A lower bound of what is committed.")                \
+    F (BOOL, has_hard_state, _, .doc = "Store term, vote and commit.")               \
+    F (UINT, truncate_from, _, .doc = "Entries from here on go first; 0: none.")     \
+    F (RECORDS, entries, log_entry, .max = 65536, .doc = "Ascending, without gaps.") \
+    F (UINT, sequence, _, .doc = "Comes back in log_durable.")                       \
+    F (UINT, snapshot_index, _,                                                      \
+       .doc = "A durable snapshot holds all up to here: begin anew behind it.")      \
+    F (UINT, snapshot_term, _, .doc = "The term of entry snapshot_index.")           \
+    F (RECORDS, repairs, log_entry, .max = 65536,                                    \
+       .doc = "Entries that are damaged in the log: put back.")
 RECORD_DECLARE (log_append, LOG_APPEND)
 
 /*  The answer: all of it, and of what came before it, is on disk. The last one comes again,
     unasked, when full has changed. */
-#define LOG_DURABLE(F)                                                                             \
-    F (UINT, sequence, _, .doc = "Of the log_append.")                                             \
-    F (UINT, last_index, _, .doc = "The last entry on disk.")                                      \
-    F (UINT, last_term, _, .doc = "Its term.")                                                     \
-    F (BOOL, full, _, .doc = "80 % of the map are in use: refuse proposals, compact.")             \
-    F (UINT, flush_us, _, .doc = "How long the last flush took.")                                  \
-    F (UINT, flush_p50_us, _, .doc = "Half of the last 256 flushes took no longer.")               \
+#define LOG_DURABLE(F)                                                                 \
+    F (UINT, sequence, _, .doc = "Of the log_append.")                                 \
+    F (UINT, last_index, _, .doc = "The last entry on disk.")                          \
+    F (UINT, last_term, _, .doc = "Its term.")                                         \
+    F (BOOL, full, _, .doc = "80 % of the map are in use: refuse proposals, compact.") \
+    F (UINT, flush_us, _, .doc = "How long the last flush took.")                      \
+    F (UINT, flush_p50_us, _, .doc = "Half of the last 256 flushes took no longer.")   \
     F (UINT, flush_p99_us, _, .doc = "99 % of the last 256 flushes took no longer.")
 RECORD_DECLARE (log_durable, LOG_DURABLE)
 

@@ -55,7 +55,8 @@ typedef struct {
     uint64_t number; /* of the next record */
     size_t used;     /* of its half */
     uint64_t previous, previous_count;
-    uint8_t *blocks; /* what is written next: whole blocks, of which the first begins with the end of
+    uint8_t
+        *blocks; /* what is written next: whole blocks, of which the first begins with the end of
                         what was written last */
     size_t blocks_size;
 } raft_log_tail_t;

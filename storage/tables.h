@@ -124,4 +124,4 @@ int tables_prepare (tables_t *self, const char *file, nexus_error_t *error);
 void tables_dump (tables_t *self, buffer_t *out);
 int tables_load (tables_t *self, const void *dump, size_t size, nexus_error_t *error);
 
-#define SLICE(text) ((slice_t){ (text), strlen (text) })
+#define SLICE(text) ((slice_t){(text), strlen (text)})

@@ -124,8 +124,8 @@ static lmdb_generation_t *fill (const lmdb_tables_t *self, char slot, const char
         wipe (dir);
         return NULL;
     }
-    lmdb_generation_t *generation = lmdb_generation_open (dir, self->map_size, MDB_NOSYNC | MDB_WRITEMAP,
-                                                          self->names, self->base.count, error);
+    lmdb_generation_t *generation = lmdb_generation_open (
+        dir, self->map_size, MDB_NOSYNC | MDB_WRITEMAP, self->names, self->base.count, error);
     if (!generation)
         wipe (dir);
     return generation;

@@ -203,9 +203,9 @@ static int find (tables_txn_t *base, size_t table, MDB_val *name, MDB_val *value
 static bool lmdb_get (tables_txn_t *base, size_t table, slice_t key, slice_t *ret_value)
 {
     MDB_val name = to_val (key), value;
-    int code = base->write ? find (base, table, &name, &value)
-                           : mdb_get (((lmdb_txn_t *)base)->txn, handle_of (base, table), &name,
-                                      &value);
+    int code = base->write
+                   ? find (base, table, &name, &value)
+                   : mdb_get (((lmdb_txn_t *)base)->txn, handle_of (base, table), &name, &value);
     if (code == 0)
         *ret_value = to_slice (value);
     else if (code != MDB_NOTFOUND)

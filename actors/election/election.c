@@ -155,13 +155,14 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
     self->raft = raft_new (&config, election_now_ms (ctx), &reason);
     if (!self->raft) {
         nexus_error_t error;
-        nexus_error_set (&error, NEXUS_CORRUPT,
-                         "%s (applied %llu, commit %llu, log ends at %llu). Of this master's "
-                         "directory a part is gone, or older than the rest: remove the master, empty "
-                         "the directory but for node.key and its configuration, and let it join "
-                         "again (`join: true`, nexus master add)", reason,
-                         (unsigned long long)applied, (unsigned long long)self->hard.commit,
-                         (unsigned long long)config.storage.last (config.storage.self));
+        nexus_error_set (
+            &error, NEXUS_CORRUPT,
+            "%s (applied %llu, commit %llu, log ends at %llu). Of this master's "
+            "directory a part is gone, or older than the rest: remove the master, empty "
+            "the directory but for node.key and its configuration, and let it join "
+            "again (`join: true`, nexus master add)",
+            reason, (unsigned long long)applied, (unsigned long long)self->hard.commit,
+            (unsigned long long)config.storage.last (config.storage.self));
         self->failed = true;
         context_fail (ctx, &error);
         return;

@@ -55,12 +55,12 @@ typedef struct {
 typedef struct {
     uint64_t id;
     record_key_t key;
-    uint64_t heard;      /* the incarnation of its log, as it said last; 0: it said nothing yet */
-    bool has_nothing;    /* its log and ledger were empty then */
-    bool knows_us;       /* it named this master's incarnation then */
+    uint64_t heard;        /* the incarnation of its log, as it said last; 0: it said nothing yet */
+    bool has_nothing;      /* its log and ledger were empty then */
+    bool knows_us;         /* it named this master's incarnation then */
     uint64_t record_index; /* of the configuration with that incarnation, as it said; or 0 */
-    bool refused;        /* it came with another log than is on record */
-    int64_t complain_ms; /* when it may be complained about again */
+    bool refused;          /* it came with another log than is on record */
+    int64_t complain_ms;   /* when it may be complained about again */
 } election_peer_t;
 enum { ELECTION_PEERS_MAX = 128, ELECTION_MEMBERS_MAX = 96 };
 
@@ -87,7 +87,7 @@ typedef struct {
     election_change_t *changes; /* committed, not applied yet */
     size_t changes_count;
     size_t changes_room;
-    uint64_t led_term;   /* the last term that this master led, and since when */
+    uint64_t led_term; /* the last term that this master led, and since when */
     int64_t led_since_ms;
     message_t *leaving;  /* a change that waits until another master leads; or NULL */
     int64_t stranger_ms; /* when masters of another cluster may be complained about again */

@@ -21,7 +21,7 @@ typedef struct {
     job_log_run_t run; /* its job is the one above */
     int fd;
     job_log_t *log;
-    bool failed;       /* the disk refused; said once */
+    bool failed; /* the disk refused; said once */
 } capture_t;
 
 /*  A read that waits for more. */
@@ -41,7 +41,7 @@ typedef struct {
 
 static job_log_run_t run_of (const log_read_t *read)
 {
-    return (job_log_run_t){ .job = read->job_id, .rank = read->rank, .attempt = read->attempt };
+    return (job_log_run_t){.job = read->job_id, .rank = read->rank, .attempt = read->attempt};
 }
 
 static bool same_run (const job_log_run_t *a, const job_log_run_t *b)
@@ -72,8 +72,8 @@ static bool answer (logs_t *self, context_t *ctx, const message_t *message, bool
     if (size < 0)
         context_reply_failure (ctx, message, error.code, "%s", error.text);
     else if (said) {
-        log_chunk_t chunk = { .offset = position.offset, .data = { data, (size_t) size },
-                              .end = position.end };
+        log_chunk_t chunk = {
+            .offset = position.offset, .data = {data, (size_t)size}, .end = position.end};
         context_reply (ctx, message, &log_chunk_record, &chunk);
     }
     free (data);
@@ -83,7 +83,7 @@ static bool answer (logs_t *self, context_t *ctx, const message_t *message, bool
 static void drop_reader (logs_t *self, context_t *ctx, size_t i)
 {
     context_cancel (ctx, self->readers[i].timer);
-    message_release ((message_t **) &self->readers[i].message);
+    message_release ((message_t **)&self->readers[i].message);
     self->readers[i] = self->readers[--self->reader_count];
 }
 
@@ -103,7 +103,7 @@ static void take_read (logs_t *self, context_t *ctx, const message_t *message)
     if (answer (self, ctx, message, now))
         return;
     reader_t *reader = &self->readers[self->reader_count++];
-    reader->message = message_retain ((message_t *) message);
+    reader->message = message_retain ((message_t *)message);
     reader->timer = context_after (ctx, MS_TO_NS (read->wait_ms), 0);
 }
 
@@ -131,7 +131,7 @@ static bool drain (logs_t *self, context_t *ctx, capture_t *capture)
     if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
         return false;
     nexus_error_t error;
-    if (size > 0 && job_log_append (capture->log, self->piece, (size_t) size, &error) &&
+    if (size > 0 && job_log_append (capture->log, self->piece, (size_t)size, &error) &&
         !capture->failed) {
         capture->failed = true;
         log_error (context_log (ctx), "a task's output is lost", LOG_TEXT ("job", capture->job),
@@ -145,8 +145,8 @@ static bool drain (logs_t *self, context_t *ctx, capture_t *capture)
 static void readable (void *state, context_t *ctx, void *socket, int fd, short events)
 {
     logs_t *self = state;
-    (void) socket;
-    (void) events;
+    (void)socket;
+    (void)events;
     for (size_t i = 0; i < self->count; i++)
         if (self->captures[i]->fd == fd) {
             if (!drain (self, ctx, self->captures[i]))
@@ -158,7 +158,7 @@ static void readable (void *state, context_t *ctx, void *socket, int fd, short e
 static void take_capture (logs_t *self, context_t *ctx, const log_capture_t *order)
 {
     nexus_error_t error;
-    int fd = (int) order->fd;
+    int fd = (int)order->fd;
     capture_t *capture = calloc (1, sizeof (*capture));
     if (self->count == self->room) {
         self->room = self->room ? self->room * 2 : 16;
@@ -167,9 +167,10 @@ static void take_capture (logs_t *self, context_t *ctx, const log_capture_t *ord
     if (!capture || !self->captures)
         abort ();
     strncpy (capture->job, order->job_id, sizeof (capture->job) - 1);
-    capture->run = (job_log_run_t){ capture->job, order->rank, order->attempt };
+    capture->run = (job_log_run_t){capture->job, order->rank, order->attempt};
     capture->fd = fd;
-    capture->log = job_log_open (&(job_log_config_t){ .dir = self->args->dir }, &capture->run, &error);
+    capture->log =
+        job_log_open (&(job_log_config_t){.dir = self->args->dir}, &capture->run, &error);
     if (!capture->log || fcntl (fd, F_SETFL, O_NONBLOCK)) {
         /*  Without its reader the task would die of SIGPIPE: better than to hang on a full pipe. */
         log_error (context_log (ctx), "a task's output can't be captured",
@@ -188,9 +189,9 @@ static void take_capture (logs_t *self, context_t *ctx, const log_capture_t *ord
 
 static int start (void *state, context_t *ctx, const void *args, nexus_error_t *error)
 {
-    (void) ctx;
-    (void) error;
-    ((logs_t *) state)->args = args;
+    (void)ctx;
+    (void)error;
+    ((logs_t *)state)->args = args;
     return 0;
 }
 
@@ -207,7 +208,7 @@ static void receive (void *state, context_t *ctx, const message_t *message)
 static void timer (void *state, context_t *ctx, uint64_t id, uint64_t data)
 {
     logs_t *self = state;
-    (void) data;
+    (void)data;
     for (size_t i = 0; i < self->reader_count; i++)
         if (self->readers[i].timer == id) {
             answer (self, ctx, self->readers[i].message, true);

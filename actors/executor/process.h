@@ -16,12 +16,12 @@
 
 /*  All borrowed. */
 typedef struct {
-    const char *dir;        /* the worker's: tasks/ and checkpoints/ are made in it */
-    const char *path;       /* put in front of tasks' PATH; or NULL */
-    const char *endpoint;   /* where tasks reach the agent: ipc://... */
-    record_key_t key;       /* the worker's public key */
-    keyring_t *keyring;     /* tasks' keys are let in ... */
-    const char *domain;     /* ... in this domain */
+    const char *dir;      /* the worker's: tasks/ and checkpoints/ are made in it */
+    const char *path;     /* put in front of tasks' PATH; or NULL */
+    const char *endpoint; /* where tasks reach the agent: ipc://... */
+    record_key_t key;     /* the worker's public key */
+    keyring_t *keyring;   /* tasks' keys are let in ... */
+    const char *domain;   /* ... in this domain */
 } process_args_t;
 
 extern const behaviour_t process_behaviour; /* "process" */

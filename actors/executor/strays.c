@@ -36,7 +36,7 @@ static size_t read_environment (const char *pid, char *out)
     int fd = open (path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0; /* another user's, or gone */
-    for (ssize_t got = 1; got > 0 && size < ENVIRONMENT_MAX; size += got > 0 ? (size_t)got : 0)
+    for (ssize_t got = 1; got > 0 && size<ENVIRONMENT_MAX; size += got> 0 ? (size_t)got : 0)
         got = read (fd, out + size, ENVIRONMENT_MAX - size);
     close (fd);
     return size;

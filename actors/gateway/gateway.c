@@ -229,8 +229,7 @@ static bool find_route (call_t *call)
                       request->method, request->path, allow);
         return false;
     }
-    bool reads =
-        strcmp (call->route->method, "GET") == 0 && !(call->route->flags & ROUTE_ADMIN);
+    bool reads = strcmp (call->route->method, "GET") == 0 && !(call->route->flags & ROUTE_ADMIN);
     if (!(call->route->flags & ROUTE_OPEN) && request->role < (reads ? API_VIEWER : API_ADMIN)) {
         call_fail (call, NEXUS_DENIED, "the token \"%.63s\" may not do this: %s", request->user,
                    reads ? "it allows nothing" : "it may only read; use one of role admin");
@@ -311,12 +310,11 @@ static void fail_pending (gateway_t *self, context_t *ctx, size_t at, const fail
     gateway_pending_t pending = self->pending[at];
     self->pending[at] = self->pending[--self->pending_count];
     call_t call;
-    bool unknown =
-        pending.wait == GATEWAY_PROPOSED && failure && failure->code == NEXUS_DEADLINE;
+    bool unknown = pending.wait == GATEWAY_PROPOSED && failure && failure->code == NEXUS_DEADLINE;
     if (call_begin (&call, self, ctx, pending.request))
         call_fail (&call, (nexus_code_t)(failure ? failure->code : NEXUS_UNAVAILABLE), "%s",
-                   unknown   ? "too few masters answered in time: nobody knows yet whether this was "
-                               "done. Look before you do it again"
+                   unknown ? "too few masters answered in time: nobody knows yet whether this was "
+                             "done. Look before you do it again"
                    : failure ? failure->text
                              : "an actor answered with the wrong kind of message");
     call_end (&call);

@@ -15,8 +15,8 @@ enum {
     ROUTE_VIEW = 2, /* the handler wants the soft state (call->view) */
     /*  What a handler reads shows all that was done before the request came (a read barrier), or with
         ?stale=true what this master has; unless */
-    ROUTE_LOCAL = 4, /* it is about this very master, */
-    ROUTE_ASKS = 8,  /* or reads nothing before it asks an actor that sees to it. */
+    ROUTE_LOCAL = 4,  /* it is about this very master, */
+    ROUTE_ASKS = 8,   /* or reads nothing before it asks an actor that sees to it. */
     ROUTE_BYTES = 16, /* the request's body is a value as it is */
     ROUTE_ADMIN = 32  /* reading it takes the role admin, too */
 };

@@ -21,9 +21,8 @@ static int apply (size_t i, application_t *self, slice_t body)
 {
     void *value = arena_alloc (&self->arena, commands[i].record->size);
     int rc = -1;
-    if (value &&
-        !record_decode_in_place (commands[i].record, body.data, body.size, &self->arena, value,
-                                 self->error))
+    if (value && !record_decode_in_place (commands[i].record, body.data, body.size, &self->arena,
+                                          value, self->error))
         rc = commands[i].apply (self, value);
     if (self->arena.failed || self->scratch.failed) {
         self->fatal = true;

@@ -12,8 +12,8 @@ static int find (application_t *self, const char *key, bool compare, uint64_t ve
     slice_t stored;
     bool found = tables_get (self->txn, LEDGER_KV, SLICE (key), &stored);
     *entry = (kv_entry_t){.version = 0};
-    if (found && record_decode_in_place (&kv_entry_record, stored.data, stored.size,
-                                         &self->scratch, entry, self->error)) {
+    if (found && record_decode_in_place (&kv_entry_record, stored.data, stored.size, &self->scratch,
+                                         entry, self->error)) {
         nexus_error_prefix (self->error, "ledger table kv: ");
         if (self->error)
             self->error->code = NEXUS_CORRUPT;

@@ -96,8 +96,8 @@ static int check_name (application_t *self, const cluster_conf_t *conf, const ma
         return 0;
     for (size_t i = 0; i < count; i++)
         if (same_key (&others[i].key, &master->key) && strcmp (others[i].name, master->name) != 0)
-            return nexus_error_set (self->error, NEXUS_EXISTS, "this key is master \"%s\"'s already",
-                                    others[i].name);
+            return nexus_error_set (self->error, NEXUS_EXISTS,
+                                    "this key is master \"%s\"'s already", others[i].name);
     return 0;
 }
 

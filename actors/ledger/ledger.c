@@ -24,7 +24,7 @@ typedef struct {
     requests_t *requests;
     uint64_t applied; /* readers see less of it until the transaction is committed */
     uint64_t visible;
-    uint64_t changed; /* tables written since the subscribers were last told */
+    uint64_t changed;      /* tables written since the subscribers were last told */
     tables_txn_t *txn;     /* with what is applied and not visible yet, or NULL */
     uint64_t term;         /* of the last entry in it */
     unsigned turns_before; /* of others, before our work goes on */
@@ -152,10 +152,9 @@ static int apply_entry (ledger_t *self, const apply_entry_t *entry, apply_result
     ledger_writer_t writer = {.txn = self->txn, .requests = self->requests};
     nexus_error_t refusal = {NEXUS_OK, ""};
     if (entry->index != self->applied + 1)
-        return nexus_error_set (error, NEXUS_CORRUPT,
-                                "ledger: log index %llu came after %llu: what is between is lost",
-                                (unsigned long long)entry->index,
-                                (unsigned long long)self->applied);
+        return nexus_error_set (
+            error, NEXUS_CORRUPT, "ledger: log index %llu came after %llu: what is between is lost",
+            (unsigned long long)entry->index, (unsigned long long)self->applied);
     *result = (apply_result_t){.index = entry->index, .text = ""};
     if (entry->command.size &&
         ledger_apply (&writer, entry->index, (slice_t){entry->command.data, entry->command.size},

@@ -31,10 +31,10 @@ static bool has_certificate (const char *path, const record_key_t *key)
     membership_t membership;
     arena_t arena;
     arena_init (&arena, 0, NULL, 0);
-    bool good = size > 0 &&
-                !record_decode (&membership_record, bytes, (size_t) size, &arena, &membership,
-                                NULL) &&
-                !memcmp (&membership.node, key, sizeof (*key));
+    bool good =
+        size > 0 &&
+        !record_decode (&membership_record, bytes, (size_t)size, &arena, &membership, NULL) &&
+        !memcmp (&membership.node, key, sizeof (*key));
     arena_reset (&arena);
     return good;
 }
@@ -42,8 +42,8 @@ static bool has_certificate (const char *path, const record_key_t *key)
 static int write_certificate (const char *path, const record_bytes_t *bytes, nexus_error_t *error)
 {
     int fd = open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool failed = fd < 0 || write (fd, bytes->data, bytes->size) != (ssize_t) bytes->size ||
-                  fsync (fd);
+    bool failed =
+        fd < 0 || write (fd, bytes->data, bytes->size) != (ssize_t)bytes->size || fsync (fd);
     int reason = errno;
     if (fd >= 0)
         close (fd);
@@ -89,16 +89,18 @@ static int check_answer (const enrolled_t *enrolled, const join_token_t *token,
 static int ask (const worker_config_t *config, runtime_t *runtime, const join_token_t *token,
                 const record_key_t *key, const char *certificate, nexus_error_t *error)
 {
-    enrol_t enrol = { .key = *key, .name = config->name, .site = config->site };
+    enrol_t enrol = {.key = *key, .name = config->name, .site = config->site};
     int64_t end = clock_now_ns () + MS_TO_NS (JOIN_TIMEOUT_MS);
     for (size_t i = 0;; i++) {
-        address_t to = address_remote (&config->masters.items[i % config->masters.count].key,
-                                       "registry", 0);
-        message_t *reply = runtime_call (runtime, &to, &enrol_record, &enrol, ASK_TIMEOUT_MS, error);
+        address_t to =
+            address_remote (&config->masters.items[i % config->masters.count].key, "registry", 0);
+        message_t *reply =
+            runtime_call (runtime, &to, &enrol_record, &enrol, ASK_TIMEOUT_MS, error);
         if (reply) {
             const enrolled_t *enrolled = message_body (reply, enrolled);
-            int rc = enrolled ? check_answer (enrolled, token, key, error)
-                              : nexus_error_set (error, NEXUS_INVALID, "a master answered nonsense");
+            int rc = enrolled
+                         ? check_answer (enrolled, token, key, error)
+                         : nexus_error_set (error, NEXUS_INVALID, "a master answered nonsense");
             if (!rc)
                 rc = write_certificate (certificate, &enrolled->certificate, error);
             message_release (&reply);
@@ -109,11 +111,12 @@ static int ask (const worker_config_t *config, runtime_t *runtime, const join_to
         if (final)
             return nexus_error_prefix (error, "%s could not join: ", config->name);
         if (clock_now_ns () > end)
-            return nexus_error_set (error, NEXUS_UNAVAILABLE,
-                                    "%s could not join: no master let it in within %d s: is one "
-                                    "running, are the masters' endpoints and keys right, and does "
-                                    "the join token still hold (nexus token makes another)? (%.200s)",
-                                    config->name, JOIN_TIMEOUT_MS / 1000, error->text);
+            return nexus_error_set (
+                error, NEXUS_UNAVAILABLE,
+                "%s could not join: no master let it in within %d s: is one "
+                "running, are the masters' endpoints and keys right, and does "
+                "the join token still hold (nexus token makes another)? (%.200s)",
+                config->name, JOIN_TIMEOUT_MS / 1000, error->text);
         usleep (PAUSE_US);
     }
 }
@@ -133,25 +136,28 @@ int node_join (const worker_config_t *config, const keypair_t *node_key, const c
     link_dial_t dials[MASTERS_MAX];
     for (size_t i = 0; i < config->masters.count; i++) {
         endpoints[i] = config->masters.items[i].endpoint;
-        dials[i] = (link_dial_t){ .node = config->masters.items[i].key, .role = ROLE_MASTER,
-                                  .name = config->masters.items[i].name,
-                                  .endpoints = { &endpoints[i], 1 } };
+        dials[i] = (link_dial_t){.node = config->masters.items[i].key,
+                                 .role = ROLE_MASTER,
+                                 .name = config->masters.items[i].name,
+                                 .endpoints = {&endpoints[i], 1}};
     }
-    link_config_t link = { .name = config->name, .key = &token.pair, .domain = "control",
-                           .keyring = keyring, .catalog = &protocol_catalog };
-    child_t child = { .behaviour = &link_behaviour, .name = "link", .args = &link, .thread = true };
-    node_args_t node = { .children = &child, .count = 1, .dials = dials,
-                         .dial_count = config->masters.count };
-    runtime_t *runtime = runtime_new (&(runtime_config_t){ .name = config->name,
-                                                           .key = token.pair.public_key,
-                                                           .log = log },
-                                      error);
+    link_config_t link = {.name = config->name,
+                          .key = &token.pair,
+                          .domain = "control",
+                          .keyring = keyring,
+                          .catalog = &protocol_catalog};
+    child_t child = {.behaviour = &link_behaviour, .name = "link", .args = &link, .thread = true};
+    node_args_t node = {
+        .children = &child, .count = 1, .dials = dials, .dial_count = config->masters.count};
+    runtime_t *runtime = runtime_new (
+        &(runtime_config_t){.name = config->name, .key = token.pair.public_key, .log = log}, error);
     zactor_t *host = NULL;
     int rc = -1;
     if (runtime) {
         runtime_route (runtime, false, "link");
-        host = host_new (runtime, &(child_t){ .behaviour = &node_behaviour, .name = "node",
-                                              .args = &node }, error);
+        host = host_new (runtime,
+                         &(child_t){.behaviour = &node_behaviour, .name = "node", .args = &node},
+                         error);
         if (host)
             rc = ask (config, runtime, &token, &node_key->public_key, certificate, error);
     }

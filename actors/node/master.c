@@ -20,11 +20,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_MAP_SIZE    ((size_t) 16 << 30)
-#define LEDGER_MAP_SIZE ((size_t) 16 << 30)
+#define LOG_MAP_SIZE    ((size_t)16 << 30)
+#define LEDGER_MAP_SIZE ((size_t)16 << 30)
 #define DOMAIN          "control"
 
-enum { MASTERS_MAX = 96 /* as the ledger's configuration */, ELECTION_MS = 300, HAND_OVER_MS = 5000 };
+enum {
+    MASTERS_MAX = 96 /* as the ledger's configuration */,
+    ELECTION_MS = 300,
+    HAND_OVER_MS = 5000
+};
 
 struct master_node {
     const master_config_t *config;
@@ -78,7 +82,8 @@ static int find_self (const master_node_t *self, size_t *ret_index, nexus_error_
         if (memcmp (&config->masters.items[i].key, &self->key.public_key, sizeof (record_key_t)))
             return nexus_error_set (error, NEXUS_INVALID,
                                     "masters[%zu].key: %s/node.key has the public key %s, the "
-                                    "configuration says otherwise", i, config->dir, hex);
+                                    "configuration says otherwise",
+                                    i, config->dir, hex);
         *ret_index = i;
         return 0;
     }
@@ -91,12 +96,13 @@ static int open_files (master_node_t *self, log_t *log, nexus_error_t *error)
 {
     const master_config_t *config = self->config;
     self->lock = node_dir_take (config->dir, error);
-    if (self->lock < 0 || keypair_load_or_generate (&self->key, path_in (self, "node.key"), error) ||
+    if (self->lock < 0 ||
+        keypair_load_or_generate (&self->key, path_in (self, "node.key"), error) ||
         cluster_root_load (&self->root, config->root, error))
         return -1;
     self->raft_log = raft_log_open (path_in (self, "log"), LOG_MAP_SIZE, error);
     if (!self->raft_log ||
-        raft_log_set_durability (self->raft_log, (raft_log_durability_t) config->durability, error))
+        raft_log_set_durability (self->raft_log, (raft_log_durability_t)config->durability, error))
         return -1;
     tables_origin_t origin;
     self->tables = tables_open_cache (path_in (self, "ledger"), LEDGER_MAP_SIZE, ledger_table_names,
@@ -108,8 +114,8 @@ static int open_files (master_node_t *self, log_t *log, nexus_error_t *error)
                        "begins from its last copy, and the Raft log tells the rest");
     else if (origin == TABLES_EMPTY)
         log_info (log, "the ledger begins empty: the Raft log tells all of it");
-    self->copies = snapshot_files_new (path_in (self, "ledger"), self->tables, self->raft_log,
-                                       error);
+    self->copies =
+        snapshot_files_new (path_in (self, "ledger"), self->tables, self->raft_log, error);
     return self->copies ? snapshot_files_recover (self->copies, log, error) : -1;
 }
 
@@ -136,8 +142,8 @@ static int list_configured (master_node_t *self, master_t **ret_masters, nexus_e
         return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a master");
     for (size_t i = 0; i < config->masters.count; i++) {
         const peer_config_t *peer = &config->masters.items[i];
-        masters[i] = (master_t){ .key = peer->key, .name = peer->name, .endpoint = peer->endpoint,
-                                 .api = peer->api };
+        masters[i] = (master_t){
+            .key = peer->key, .name = peer->name, .endpoint = peer->endpoint, .api = peer->api};
     }
     *ret_masters = masters;
     return 0;
@@ -152,11 +158,13 @@ static int check_key_is_new (const master_node_t *self, const char *key, nexus_e
         return -1;
     if (!used || self->config->join || self->master_count > 1)
         return 0;
-    return nexus_error_set (error, NEXUS_INVALID,
-                            "%.200s has had a Raft log, which is not in its directory any more. If the "
-                            "cluster has other masters, remove this one and let it join again (`join: "
-                            "true`, nexus master add); if not, nexus restore brings a backup back; to "
-                            "found a new cluster, make a new key", key);
+    return nexus_error_set (
+        error, NEXUS_INVALID,
+        "%.200s has had a Raft log, which is not in its directory any more. If the "
+        "cluster has other masters, remove this one and let it join again (`join: "
+        "true`, nexus master add); if not, nexus restore brings a backup back; to "
+        "found a new cluster, make a new key",
+        key);
 }
 
 static int mark_key (const char *key, nexus_error_t *error)
@@ -183,15 +191,16 @@ static int know_founders (master_node_t *self, log_t *log, nexus_error_t *error)
         return -1;
     if (rc || fresh) {
         bool join = fresh && self->config->join;
-        self->founders = (masters_file_t){ .joined = join };
+        self->founders = (masters_file_t){.joined = join};
         if (!join) {
             self->founders.masters.items = self->masters;
             self->founders.masters.count = self->master_count;
         }
         if (masters_file_save (path, &self->founders, error))
             return -1;
-        log_info (log, join ? "this master waits to be let in: nexus master add"
-                            : "this master founds a cluster with those of its configuration file",
+        log_info (log,
+                  join ? "this master waits to be let in: nexus master add"
+                       : "this master founds a cluster with those of its configuration file",
                   LOG_UINT ("founders", self->founders.masters.count));
     }
     if (mark_key (key, error))
@@ -235,8 +244,10 @@ static int plan_dials (master_node_t *self, nexus_error_t *error)
         if (memcmp (&master->key, &self->key.public_key, sizeof (record_key_t)) &&
             master->endpoint && *master->endpoint)
             dials[self->node.dial_count++] =
-                (link_dial_t){ .node = master->key, .role = ROLE_MASTER, .name = master->name,
-                               .endpoints = { (const char **) (uintptr_t) &master->endpoint, 1 } };
+                (link_dial_t){.node = master->key,
+                              .role = ROLE_MASTER,
+                              .name = master->name,
+                              .endpoints = {(const char **)(uintptr_t)&master->endpoint, 1}};
     }
     return 0;
 }
@@ -256,8 +267,8 @@ static const char *host_of (master_node_t *self, const char *url)
 static int64_t election_ms (const master_config_t *config)
 {
     if (config->election_ms_min > ELECTION_MS)
-        return (int64_t) config->election_ms_min;
-    return config->election_ms_max < ELECTION_MS ? (int64_t) config->election_ms_max : ELECTION_MS;
+        return (int64_t)config->election_ms_min;
+    return config->election_ms_max < ELECTION_MS ? (int64_t)config->election_ms_max : ELECTION_MS;
 }
 
 /*  Fills the arguments of all actors, and who starts whom. */
@@ -265,66 +276,74 @@ static void compose (master_node_t *self, size_t me)
 {
     const master_config_t *config = self->config;
     const peer_config_t *own = &config->masters.items[me];
-    self->zap = (zap_config_t){ .keyring = self->keyring };
-    self->link = (link_config_t){ .name = config->name, .key = &self->key,
-                                  .endpoints = &config->bind, .endpoint_count = 1,
-                                  .domain = DOMAIN, .keyring = self->keyring,
-                                  .catalog = &protocol_catalog };
-    self->ledger = (ledger_args_t){ .tables = self->tables,
-                                    .restore = snapshot_files_restore,
-                                    .restore_context = self->copies };
-    self->snapshots = (snapshots_args_t){ .store = snapshot_files_store (self->copies),
-                                          .entries = config->snapshot_entries,
-                                          .pause_ms = (int64_t) config->snapshot_seconds * 1000,
-                                          .log_bytes = config->snapshot_log_mib << 20,
-                                          .bytes_per_second = config->snapshot_mib_per_second << 20 };
+    self->zap = (zap_config_t){.keyring = self->keyring};
+    self->link = (link_config_t){.name = config->name,
+                                 .key = &self->key,
+                                 .endpoints = &config->bind,
+                                 .endpoint_count = 1,
+                                 .domain = DOMAIN,
+                                 .keyring = self->keyring,
+                                 .catalog = &protocol_catalog};
+    self->ledger = (ledger_args_t){
+        .tables = self->tables, .restore = snapshot_files_restore, .restore_context = self->copies};
+    self->snapshots = (snapshots_args_t){.store = snapshot_files_store (self->copies),
+                                         .entries = config->snapshot_entries,
+                                         .pause_ms = (int64_t)config->snapshot_seconds * 1000,
+                                         .log_bytes = config->snapshot_log_mib << 20,
+                                         .bytes_per_second = config->snapshot_mib_per_second << 20};
     raft_log_state_t log;
     raft_log_state (self->raft_log, &log);
-    self->election = (election_args_t){ .masters = self->founder_keys,
-                                        .records = self->founders.masters.items,
-                                        .masters_count = self->founders.masters.count,
-                                        .join = self->founders.joined,
-                                        .election_ms = election_ms (config),
-                                        .election_ms_min = (int64_t) config->election_ms_min,
-                                        .election_ms_max = (int64_t) config->election_ms_max,
-                                        .log = election_raft_log (self->raft_log) };
-    self->registry = (registry_args_t){ .tables = self->tables, .keyring = self->keyring,
-                                        .domain = DOMAIN, .root = &self->root,
-                                        .self = { .key = self->key.public_key,
-                                                  .name = config->name,
-                                                  .endpoint = own->endpoint, .api = own->api,
-                                                  .incarnation = log.incarnation },
-                                        .masters = self->masters,
-                                        .master_count = self->master_count,
-                                        .lost_after_ms = (int64_t) config->lost_after_ms };
-    self->scheduler = (scheduler_args_t){ .tables = self->tables };
-    self->gateway = (gateway_args_t){ .tables = self->tables, .name = config->name,
-                                      .masters = self->masters,
-                                      .master_count = self->master_count };
+    self->election = (election_args_t){.masters = self->founder_keys,
+                                       .records = self->founders.masters.items,
+                                       .masters_count = self->founders.masters.count,
+                                       .join = self->founders.joined,
+                                       .election_ms = election_ms (config),
+                                       .election_ms_min = (int64_t)config->election_ms_min,
+                                       .election_ms_max = (int64_t)config->election_ms_max,
+                                       .log = election_raft_log (self->raft_log)};
+    self->registry = (registry_args_t){.tables = self->tables,
+                                       .keyring = self->keyring,
+                                       .domain = DOMAIN,
+                                       .root = &self->root,
+                                       .self = {.key = self->key.public_key,
+                                                .name = config->name,
+                                                .endpoint = own->endpoint,
+                                                .api = own->api,
+                                                .incarnation = log.incarnation},
+                                       .masters = self->masters,
+                                       .master_count = self->master_count,
+                                       .lost_after_ms = (int64_t)config->lost_after_ms};
+    self->scheduler = (scheduler_args_t){.tables = self->tables};
+    self->gateway = (gateway_args_t){.tables = self->tables,
+                                     .name = config->name,
+                                     .masters = self->masters,
+                                     .master_count = self->master_count};
     self->api_names[0] = host_of (self, own->api);
-    self->http = (http_args_t){ .config = &config->api, .dir = config->dir,
-                                .names = self->api_names };
+    self->http =
+        (http_args_t){.config = &config->api, .dir = config->dir, .names = self->api_names};
 
     const child_t services[] = {
-        { .behaviour = &registry_behaviour, .name = "registry", .args = &self->registry },
-        { .behaviour = &scheduler_behaviour, .name = "scheduler", .args = &self->scheduler },
-        { .behaviour = &gateway_behaviour, .name = "gateway", .args = &self->gateway },
-        { .behaviour = &http_behaviour, .name = "http", .args = &self->http },
+        {.behaviour = &registry_behaviour, .name = "registry", .args = &self->registry},
+        {.behaviour = &scheduler_behaviour, .name = "scheduler", .args = &self->scheduler},
+        {.behaviour = &gateway_behaviour, .name = "gateway", .args = &self->gateway},
+        {.behaviour = &http_behaviour, .name = "http", .args = &self->http},
     };
     memcpy (self->services, services, sizeof (services));
     for (size_t i = 0; i < 4; i++)
         self->services[i].thread = true;
-    self->supervisor = (supervisor_spec_t){ .strategy = SUPERVISE_ONE_FOR_ONE, .intensity = 5,
-                                            .period_ms = 10000, .children = self->services,
-                                            .count = 4 };
+    self->supervisor = (supervisor_spec_t){.strategy = SUPERVISE_ONE_FOR_ONE,
+                                           .intensity = 5,
+                                           .period_ms = 10000,
+                                           .children = self->services,
+                                           .count = 4};
     const child_t children[] = {
-        { .behaviour = &zap_behaviour, .name = "zap", .args = &self->zap },
-        { .behaviour = &link_behaviour, .name = "link", .args = &self->link },
-        { .behaviour = &raft_log_actor, .name = "raft_log", .args = self->raft_log },
-        { .behaviour = &ledger_behaviour, .name = "ledger", .args = &self->ledger },
-        { .behaviour = &election_behaviour, .name = "election", .args = &self->election },
-        { .behaviour = &snapshots_behaviour, .name = "snapshots", .args = &self->snapshots },
-        { .behaviour = &supervisor_behaviour, .name = "services", .args = &self->supervisor },
+        {.behaviour = &zap_behaviour, .name = "zap", .args = &self->zap},
+        {.behaviour = &link_behaviour, .name = "link", .args = &self->link},
+        {.behaviour = &raft_log_actor, .name = "raft_log", .args = self->raft_log},
+        {.behaviour = &ledger_behaviour, .name = "ledger", .args = &self->ledger},
+        {.behaviour = &election_behaviour, .name = "election", .args = &self->election},
+        {.behaviour = &snapshots_behaviour, .name = "snapshots", .args = &self->snapshots},
+        {.behaviour = &supervisor_behaviour, .name = "services", .args = &self->supervisor},
     };
     memcpy (self->children, children, sizeof (children));
     /*  Link, log, ledger and election pass every command of the cluster to each other: on one thread
@@ -343,9 +362,9 @@ static void compose (master_node_t *self, size_t me)
     could not begin. */
 static int admit_masters (master_node_t *self, nexus_error_t *error)
 {
-    keyring_entry_t entries[MASTERS_MAX] = { { .role = ROLE_NONE } };
+    keyring_entry_t entries[MASTERS_MAX] = {{.role = ROLE_NONE}};
     for (size_t i = 0; i < self->master_count; i++) {
-        entries[i] = (keyring_entry_t){ .key = self->masters[i].key, .role = ROLE_MASTER };
+        entries[i] = (keyring_entry_t){.key = self->masters[i].key, .role = ROLE_MASTER};
         strncpy (entries[i].name, self->masters[i].name, sizeof (entries[i].name) - 1);
     }
     return keyring_replace (self->keyring, DOMAIN, entries, self->master_count, error);
@@ -358,17 +377,16 @@ static int start (master_node_t *self, log_t *log, nexus_error_t *error)
         know_masters (self, log, error) || plan_dials (self, error))
         return -1;
     self->keyring = keyring_new ();
-    self->runtime = runtime_new (&(runtime_config_t){ .name = self->config->name,
-                                                      .key = self->key.public_key, .log = log },
-                                 error);
+    self->runtime = runtime_new (
+        &(runtime_config_t){.name = self->config->name, .key = self->key.public_key, .log = log},
+        error);
     if (!self->runtime || admit_masters (self, error))
         return -1;
     runtime_route (self->runtime, false, "link");
     compose (self, me);
-    self->host = host_new (self->runtime,
-                           &(child_t){ .behaviour = &node_behaviour, .name = "node",
-                                       .args = &self->node },
-                           error);
+    self->host = host_new (
+        self->runtime,
+        &(child_t){.behaviour = &node_behaviour, .name = "node", .args = &self->node}, error);
     return self->host ? 0 : -1;
 }
 
@@ -393,7 +411,7 @@ static void hand_over (master_node_t *self)
 {
     nexus_error_t error;
     address_t election = address_local ("election", 0);
-    leadership_transfer_t transfer = { .own = true };
+    leadership_transfer_t transfer = {.own = true};
     message_t *reply = runtime_call (self->runtime, &election, &leadership_transfer_record,
                                      &transfer, HAND_OVER_MS, &error);
     if (reply)

@@ -33,7 +33,7 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
 
 static void receive (void *state, context_t *ctx, const message_t *message)
 {
-    (void) state;
+    (void)state;
     const down_t *down = message_body (message, down);
     if (!down || message->role != ROLE_LOCAL)
         return;
@@ -83,7 +83,7 @@ int node_config_load (const record_t *record, const char *file, const char *text
         return nexus_error_set (error, NEXUS_INVALID, "no configuration was given");
     if (!text && !(text = read_text (file, arena, &size, error)))
         return -1;
-    record_faults_t faults = { .count = 0 };
+    record_faults_t faults = {.count = 0};
     if (record_from_yaml (record, text, size, 0, arena, value, &faults))
         return nexus_error_set (error, NEXUS_INVALID, "%s",
                                 record_faults_text (&faults, file ? file : record->name, arena));
@@ -102,8 +102,8 @@ log_t *node_log_open (const log_config_t *config, const char *name, int *ret_fd,
             return NULL;
         }
     }
-    log_t *log = log_new (fd < 0 ? STDERR_FILENO : fd, config->json, (log_level_t) config->level,
-                          name);
+    log_t *log =
+        log_new (fd < 0 ? STDERR_FILENO : fd, config->json, (log_level_t)config->level, name);
     *ret_fd = fd;
     return log;
 }
@@ -128,7 +128,7 @@ int node_dir_take (const char *dir, nexus_error_t *error)
                                       "give this one a directory of its own"
                                     : strerror (reason));
     }
-    if (ftruncate (fd, 0) || dprintf (fd, "%d\n", (int) getpid ()) < 0) {
+    if (ftruncate (fd, 0) || dprintf (fd, "%d\n", (int)getpid ()) < 0) {
         close (fd);
         return nexus_error_set (error, NEXUS_IO, "can't write %s: %s", path, strerror (errno));
     }

@@ -33,7 +33,7 @@ struct worker_node {
     keypair_t key;
     keyring_t *keyring;
     runtime_t *runtime;
-    zactor_t *links;    /* first up, last down: zap, link, lane */
+    zactor_t *links; /* first up, last down: zap, link, lane */
     zactor_t *services;
 
     masters_file_t masters; /* as heard of last, or as configured */
@@ -70,15 +70,15 @@ static int list_configured (worker_node_t *self, nexus_error_t *error)
 {
     const worker_config_t *config = self->config;
     size_t count = config->masters.count;
-    self->masters = (masters_file_t){ .index = 0 };
+    self->masters = (masters_file_t){.index = 0};
     self->masters.masters.items = arena_alloc (&self->arena, count * sizeof (master_t));
     if (!self->masters.masters.items)
         return nexus_error_set (error, NEXUS_EXHAUSTED, "no memory for a worker");
     self->masters.masters.count = count;
     for (size_t i = 0; i < count; i++) {
         const peer_config_t *peer = &config->masters.items[i];
-        self->masters.masters.items[i] = (master_t){ .key = peer->key, .name = peer->name,
-                                                     .endpoint = peer->endpoint, .api = peer->api };
+        self->masters.masters.items[i] = (master_t){
+            .key = peer->key, .name = peer->name, .endpoint = peer->endpoint, .api = peer->api};
     }
     return 0;
 }
@@ -90,8 +90,10 @@ static int know_masters (worker_node_t *self, log_t *log, nexus_error_t *error)
     self->masters_path = path_in (self, "masters");
     int rc = masters_file_load (self->masters_path, &self->arena, &self->masters, error);
     if (rc && error->code != NEXUS_NOT_FOUND)
-        log_warning (log, "the masters that were heard of last can't be read: the configuration "
-                          "file's are taken", LOG_TEXT ("reason", error->text));
+        log_warning (log,
+                     "the masters that were heard of last can't be read: the configuration "
+                     "file's are taken",
+                     LOG_TEXT ("reason", error->text));
     if (rc || !self->masters.masters.count)
         rc = list_configured (self, error);
     size_t count = self->masters.masters.count;
@@ -109,8 +111,10 @@ static void compose_links (worker_node_t *self)
         const master_t *master = &self->masters.masters.items[i];
         if (master->endpoint && *master->endpoint)
             self->dials[dials++] =
-                (link_dial_t){ .node = master->key, .role = ROLE_MASTER, .name = master->name,
-                               .endpoints = { (const char **) (uintptr_t) &master->endpoint, 1 } };
+                (link_dial_t){.node = master->key,
+                              .role = ROLE_MASTER,
+                              .name = master->name,
+                              .endpoints = {(const char **)(uintptr_t)&master->endpoint, 1}};
     }
     /*  Tasks reach the agent over a Unix socket in our directory, or, where the path is
         too long for one, in Linux's abstract namespace; CURVE guards both. */
@@ -120,24 +124,30 @@ static void compose_links (worker_node_t *self)
     self->agent_endpoint = strlen (path) <= SOCKET_PATH_MAX
                                ? arena_printf (&self->arena, "ipc://%s", path)
                                : arena_printf (&self->arena, "ipc://@nexus-%.16s", hex);
-    self->zap = (zap_config_t){ .keyring = self->keyring };
-    self->link = (link_config_t){ .name = config->name, .key = &self->key,
-                                  .endpoints = &self->agent_endpoint, .endpoint_count = 1,
-                                  .domain = CONTROL_DOMAIN, .keyring = self->keyring,
-                                  .catalog = &protocol_catalog };
-    self->lane = (link_config_t){ .name = config->name, .key = &self->key,
-                                  .endpoints = &config->lane.bind,
-                                  .endpoint_count = config->lane.bind && *config->lane.bind,
-                                  .domain = LANE_DOMAIN, .keyring = self->keyring,
-                                  .catalog = &protocol_catalog, .data = true };
+    self->zap = (zap_config_t){.keyring = self->keyring};
+    self->link = (link_config_t){.name = config->name,
+                                 .key = &self->key,
+                                 .endpoints = &self->agent_endpoint,
+                                 .endpoint_count = 1,
+                                 .domain = CONTROL_DOMAIN,
+                                 .keyring = self->keyring,
+                                 .catalog = &protocol_catalog};
+    self->lane = (link_config_t){.name = config->name,
+                                 .key = &self->key,
+                                 .endpoints = &config->lane.bind,
+                                 .endpoint_count = config->lane.bind && *config->lane.bind,
+                                 .domain = LANE_DOMAIN,
+                                 .keyring = self->keyring,
+                                 .catalog = &protocol_catalog,
+                                 .data = true};
     const child_t children[] = {
-        { .behaviour = &zap_behaviour, .name = "zap", .args = &self->zap, .thread = true },
-        { .behaviour = &link_behaviour, .name = "link", .args = &self->link, .thread = true },
-        { .behaviour = &link_behaviour, .name = "lane", .args = &self->lane, .thread = true },
+        {.behaviour = &zap_behaviour, .name = "zap", .args = &self->zap, .thread = true},
+        {.behaviour = &link_behaviour, .name = "link", .args = &self->link, .thread = true},
+        {.behaviour = &link_behaviour, .name = "lane", .args = &self->lane, .thread = true},
     };
     memcpy (self->link_children, children, sizeof (children));
-    self->link_node = (node_args_t){ .children = self->link_children, .count = 3,
-                                     .dials = self->dials, .dial_count = dials };
+    self->link_node = (node_args_t){
+        .children = self->link_children, .count = 3, .dials = self->dials, .dial_count = dials};
 }
 
 /*  The endpoint that others reach the data lane at: as configured, or as bound. */
@@ -148,8 +158,8 @@ static int lane_endpoint (worker_node_t *self, const char **ret_endpoint, nexus_
     if (!lane->bind || !*lane->bind || **ret_endpoint)
         return 0;
     address_t to = address_local ("lane", 0);
-    message_t *reply = runtime_call (self->runtime, &to, &link_status_record, &(link_status_t){ .peers = 0 },
-                                     STATUS_TIMEOUT_MS, error);
+    message_t *reply = runtime_call (self->runtime, &to, &link_status_record,
+                                     &(link_status_t){.peers = 0}, STATUS_TIMEOUT_MS, error);
     const link_status_t *status = reply ? message_body (reply, link_status) : NULL;
     int rc = 0;
     if (!status || !status->endpoints.count)
@@ -159,7 +169,8 @@ static int lane_endpoint (worker_node_t *self, const char **ret_endpoint, nexus_
              strstr (status->endpoints.items[0], "//[::ffff:0.0.0.0]:"))
         rc = nexus_error_set (error, NEXUS_INVALID,
                               "lane.advertise: needed, because lane.bind (%s) is no address that "
-                              "others can connect to", lane->bind);
+                              "others can connect to",
+                              lane->bind);
     else
         *ret_endpoint = arena_strdup (&self->arena, status->endpoints.items[0]);
     if (reply)
@@ -176,7 +187,7 @@ static const char *directory_of_program (arena_t *arena)
     ssize_t size = readlink ("/proc/self/exe", path, sizeof (path));
     while (size > 0 && path[size - 1] != '/')
         size--;
-    return size > 1 ? arena_printf (arena, "%.*s", (int) size - 1, path) : NULL;
+    return size > 1 ? arena_printf (arena, "%.*s", (int)size - 1, path) : NULL;
 }
 
 static int compose_services (worker_node_t *self, nexus_error_t *error)
@@ -185,39 +196,50 @@ static int compose_services (worker_node_t *self, nexus_error_t *error)
     const char *lane;
     if (lane_endpoint (self, &lane, error))
         return -1;
-    self->agent = (agent_args_t){ .masters = self->masters.masters.items,
-                                  .master_count = self->masters.masters.count,
-                                  .masters_index = self->masters.index,
-                                  .heartbeat_ms = (int64_t) config->heartbeat_ms,
-                                  .load = load_average };
-    self->agent.self = (heartbeat_t){ .name = config->name, .site = config->site,
-                                      .resources = config->resources, .lane = lane,
-                                      .labels = config->labels };
+    self->agent = (agent_args_t){.masters = self->masters.masters.items,
+                                 .master_count = self->masters.masters.count,
+                                 .masters_index = self->masters.index,
+                                 .heartbeat_ms = (int64_t)config->heartbeat_ms,
+                                 .load = load_average};
+    self->agent.self = (heartbeat_t){.name = config->name,
+                                     .site = config->site,
+                                     .resources = config->resources,
+                                     .lane = lane,
+                                     .labels = config->labels};
     if (self->agent.self.resources.cpu <= 0)
-        self->agent.self.resources.cpu = (double) sysconf (_SC_NPROCESSORS_ONLN);
+        self->agent.self.resources.cpu = (double)sysconf (_SC_NPROCESSORS_ONLN);
     if (!self->agent.self.resources.memory)
-        self->agent.self.resources.memory = (uint64_t) sysconf (_SC_PHYS_PAGES) *
-                                            (uint64_t) sysconf (_SC_PAGESIZE);
+        self->agent.self.resources.memory =
+            (uint64_t)sysconf (_SC_PHYS_PAGES) * (uint64_t)sysconf (_SC_PAGESIZE);
     /*  What is installed beside the program is on its tasks' PATH. */
     const char *program_dir = directory_of_program (&self->arena);
-    self->aggregator = (aggregator_args_t){ .keyring = self->keyring, .domain = LANE_DOMAIN };
-    self->process = (process_args_t){ .dir = config->dir, .path = program_dir,
-                                      .endpoint = self->agent_endpoint,
-                                      .key = self->key.public_key, .keyring = self->keyring,
-                                      .domain = CONTROL_DOMAIN };
-    self->logs = (logs_args_t){ .dir = path_in (self, "logs") };
+    self->aggregator = (aggregator_args_t){.keyring = self->keyring, .domain = LANE_DOMAIN};
+    self->process = (process_args_t){.dir = config->dir,
+                                     .path = program_dir,
+                                     .endpoint = self->agent_endpoint,
+                                     .key = self->key.public_key,
+                                     .keyring = self->keyring,
+                                     .domain = CONTROL_DOMAIN};
+    self->logs = (logs_args_t){.dir = path_in (self, "logs")};
     const child_t children[] = {
-        { .behaviour = &agent_behaviour, .name = "agent", .args = &self->agent, .thread = true },
-        { .behaviour = &logs_behaviour, .name = "logs", .args = &self->logs, .thread = true },
-        { .behaviour = &process_behaviour, .name = "process", .args = &self->process, .thread = true },
-        { .behaviour = &executor_behaviour, .name = "executor", .thread = true },
-        { .behaviour = &aggregator_behaviour, .name = "aggregator", .args = &self->aggregator,
-          .thread = true },
-        { .behaviour = &masters_file_behaviour, .name = "masters_file", .args = self->masters_path,
-          .thread = true },
+        {.behaviour = &agent_behaviour, .name = "agent", .args = &self->agent, .thread = true},
+        {.behaviour = &logs_behaviour, .name = "logs", .args = &self->logs, .thread = true},
+        {.behaviour = &process_behaviour,
+         .name = "process",
+         .args = &self->process,
+         .thread = true},
+        {.behaviour = &executor_behaviour, .name = "executor", .thread = true},
+        {.behaviour = &aggregator_behaviour,
+         .name = "aggregator",
+         .args = &self->aggregator,
+         .thread = true},
+        {.behaviour = &masters_file_behaviour,
+         .name = "masters_file",
+         .args = self->masters_path,
+         .thread = true},
     };
     memcpy (self->service_children, children, sizeof (children));
-    self->service_node = (node_args_t){ .children = self->service_children, .count = 6 };
+    self->service_node = (node_args_t){.children = self->service_children, .count = 6};
     return 0;
 }
 
@@ -227,27 +249,28 @@ static int start (worker_node_t *self, log_t *log, nexus_error_t *error)
 {
     const worker_config_t *config = self->config;
     self->lock = node_dir_take (config->dir, error);
-    if (self->lock < 0 || keypair_load_or_generate (&self->key, path_in (self, "node.key"), error) ||
+    if (self->lock < 0 ||
+        keypair_load_or_generate (&self->key, path_in (self, "node.key"), error) ||
         node_join (config, &self->key, path_in (self, "membership"), log, error) ||
         know_masters (self, log, error))
         return -1;
     self->keyring = keyring_new ();
-    self->runtime = runtime_new (&(runtime_config_t){ .name = config->name,
-                                                      .key = self->key.public_key, .log = log },
-                                 error);
+    self->runtime = runtime_new (
+        &(runtime_config_t){.name = config->name, .key = self->key.public_key, .log = log}, error);
     if (!self->runtime)
         return -1;
     runtime_route (self->runtime, false, "link");
     runtime_route (self->runtime, true, "lane");
     compose_links (self);
-    self->links = host_new (self->runtime,
-                            &(child_t){ .behaviour = &node_behaviour, .name = "links",
-                                        .args = &self->link_node }, error);
+    self->links = host_new (
+        self->runtime,
+        &(child_t){.behaviour = &node_behaviour, .name = "links", .args = &self->link_node}, error);
     if (!self->links || compose_services (self, error))
         return -1;
-    self->services = host_new (self->runtime,
-                               &(child_t){ .behaviour = &node_behaviour, .name = "services",
-                                           .args = &self->service_node }, error);
+    self->services = host_new (
+        self->runtime,
+        &(child_t){.behaviour = &node_behaviour, .name = "services", .args = &self->service_node},
+        error);
     return self->services ? 0 : -1;
 }
 

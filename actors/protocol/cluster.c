@@ -152,6 +152,7 @@ RECORD_DEFINE (task_stop, 107, 0, "The job is being stopped.", TASK_STOP)
 
 bool worker_name_check (const char *name)
 {
-    size_t size = strspn (name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    size_t size =
+        strspn (name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     return size && !name[size];
 }

@@ -23,10 +23,10 @@ RECORD_DEFINE (chunk_result, 65, RECORD_DATA_LANE, "A shard's answer about a chu
 uint64_t shard_instance (const char *job_id, uint64_t index)
 {
     char text[96];
-    int length = snprintf (text, sizeof (text), "%s/%llu", job_id, (unsigned long long) index);
-    assert (length > 0 && (size_t) length < sizeof (text));
+    int length = snprintf (text, sizeof (text), "%s/%llu", job_id, (unsigned long long)index);
+    assert (length > 0 && (size_t)length < sizeof (text));
     uint64_t hash = UINT64_C (14695981039346656037);
     for (int i = 0; i < length; i++)
-        hash = (hash ^ (uint8_t) text[i]) * UINT64_C (1099511628211);
+        hash = (hash ^ (uint8_t)text[i]) * UINT64_C (1099511628211);
     return hash;
 }

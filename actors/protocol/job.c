@@ -58,7 +58,7 @@ int64_t job_backoff_ms (const restart_policy_t *policy, uint64_t failures)
     uint64_t delay = policy->delay_ms;
     for (uint64_t i = 1; i < failures && delay && delay < BACKOFF_MAX_MS; i++)
         delay = delay * 2 < BACKOFF_MAX_MS ? delay * 2 : BACKOFF_MAX_MS;
-    return (int64_t) delay;
+    return (int64_t)delay;
 }
 
 static bool name_is_good (const char *name)
@@ -91,27 +91,30 @@ static void check_paths (const job_spec_t *spec, arena_t *arena, record_faults_t
 /*  A job travels with each order to run one of its ranks. */
 static void check_size (const job_spec_t *spec, arena_t *arena, record_faults_t *faults)
 {
-    buffer_t bytes = { 0 };
+    buffer_t bytes = {0};
     record_encode (&job_spec_record, spec, &bytes);
     if (bytes.size > JOB_SPEC_BYTES_MAX)
-        record_fault (faults, arena, "", 0, "the job takes %zu bytes, of %d at most: put what is "
-                      "large into files", bytes.size, JOB_SPEC_BYTES_MAX);
+        record_fault (faults, arena, "", 0,
+                      "the job takes %zu bytes, of %d at most: put what is "
+                      "large into files",
+                      bytes.size, JOB_SPEC_BYTES_MAX);
     buffer_free (&bytes);
 }
 
 int job_spec_check (const job_spec_t *spec, arena_t *arena, record_faults_t *faults)
 {
-    static const char *const signals[] = { "TERM", "INT", "HUP", "USR1", "USR2" };
+    static const char *const signals[] = {"TERM", "INT", "HUP", "USR1", "USR2"};
     size_t before = faults->count;
     if (spec->name && !name_is_good (spec->name))
         record_fault (faults, arena, "name", 0,
                       "expected lower-case letters, digits and dashes, beginning with a letter; "
-                      "found \"%s\"", spec->name);
+                      "found \"%s\"",
+                      spec->name);
     if (spec->resources.cpu <= 0)
         record_fault (faults, arena, "resources.cpu", 0, "expected more than 0 cores");
     if (spec->gang.max && spec->gang.max < spec->gang.min)
         record_fault (faults, arena, "gang.max", 0, "is below gang.min (%llu < %llu)",
-                      (unsigned long long) spec->gang.max, (unsigned long long) spec->gang.min);
+                      (unsigned long long)spec->gang.max, (unsigned long long)spec->gang.min);
     bool known = false;
     for (size_t i = 0; spec->stop.signal && i < sizeof (signals) / sizeof (signals[0]); i++)
         known |= strcmp (spec->stop.signal, signals[i]) == 0;

@@ -8,25 +8,24 @@ static const struct {
     const char *name;
     const record_t *record;
 } layout[LEDGER_TABLES] = {
-    [LEDGER_META] = { "meta", NULL },
-    [LEDGER_MASTERS] = { "masters", &master_record },
-    [LEDGER_WORKERS] = { "workers", &worker_record },
-    [LEDGER_NAMES] = { "names", NULL },
-    [LEDGER_TOKENS] = { "tokens", &token_record },
-    [LEDGER_JOBS] = { "jobs", &job_record },
-    [LEDGER_TASKS] = { "tasks", &task_record },
-    [LEDGER_SHARDS] = { "shards", &shard_record },
-    [LEDGER_METRICS] = { "metrics", &metric_point_record },
-    [LEDGER_KV] = { "kv", &kv_entry_record },
-    [LEDGER_REQUESTS] = { "requests", NULL },
-    [LEDGER_ACTIVE] = { "active", NULL },
-    [LEDGER_HELD] = { "held", NULL },
+    [LEDGER_META] = {"meta", NULL},
+    [LEDGER_MASTERS] = {"masters", &master_record},
+    [LEDGER_WORKERS] = {"workers", &worker_record},
+    [LEDGER_NAMES] = {"names", NULL},
+    [LEDGER_TOKENS] = {"tokens", &token_record},
+    [LEDGER_JOBS] = {"jobs", &job_record},
+    [LEDGER_TASKS] = {"tasks", &task_record},
+    [LEDGER_SHARDS] = {"shards", &shard_record},
+    [LEDGER_METRICS] = {"metrics", &metric_point_record},
+    [LEDGER_KV] = {"kv", &kv_entry_record},
+    [LEDGER_REQUESTS] = {"requests", NULL},
+    [LEDGER_ACTIVE] = {"active", NULL},
+    [LEDGER_HELD] = {"held", NULL},
 };
 
 const char *const ledger_table_names[LEDGER_TABLES] = {
-    "meta", "masters", "workers", "names",   "tokens",
-    "jobs", "tasks",   "shards",  "metrics", "kv",
-    "requests", "active", "held",
+    "meta",   "masters", "workers", "names",    "tokens", "jobs", "tasks",
+    "shards", "metrics", "kv",      "requests", "active", "held",
 };
 
 const record_t *ledger_table_record (ledger_table_t table)
@@ -47,21 +46,21 @@ static void key_append (ledger_key_t *key, const void *data, size_t size)
 static void key_append_number (ledger_key_t *key, uint64_t number, int bytes)
 {
     for (int i = bytes - 1; i >= 0; i--) {
-        uint8_t byte = (uint8_t) (number >> (8 * i));
+        uint8_t byte = (uint8_t)(number >> (8 * i));
         key_append (key, &byte, 1);
     }
 }
 
 ledger_key_t ledger_key_text (const char *text)
 {
-    ledger_key_t key = { .size = 0 };
+    ledger_key_t key = {.size = 0};
     key_append (&key, text, strlen (text));
     return key;
 }
 
 ledger_key_t ledger_key_node (const record_key_t *node)
 {
-    ledger_key_t key = { .size = 0 };
+    ledger_key_t key = {.size = 0};
     key_append (&key, node->bytes, sizeof (node->bytes));
     return key;
 }
@@ -100,7 +99,7 @@ ledger_key_t ledger_key_held (const record_key_t *worker, const char *job, bool 
 
 slice_t ledger_slice (const ledger_key_t *key)
 {
-    return key ? (slice_t){ key->bytes, key->size } : (slice_t){ NULL, 0 };
+    return key ? (slice_t){key->bytes, key->size} : (slice_t){NULL, 0};
 }
 
 /*  ---- reading ------------------------------------------------------------ */
@@ -163,8 +162,11 @@ int ledger_list (tables_txn_t *txn, ledger_table_t table, const ledger_key_t *pr
                  const ledger_key_t *after, size_t limit, arena_t *arena, void **ret_items,
                  size_t *ret_count, nexus_error_t *error)
 {
-    listing_t listing = { .record = layout[table].record, .arena = arena, .limit = limit,
-                          .after = ledger_slice (after), .error = error };
+    listing_t listing = {.record = layout[table].record,
+                         .arena = arena,
+                         .limit = limit,
+                         .after = ledger_slice (after),
+                         .error = error};
     tables_each (txn, table, ledger_slice (prefix), ledger_slice (after), list_one, &listing);
     if (listing.failed)
         return nexus_error_prefix (error, "ledger table %s: ", layout[table].name);
@@ -185,7 +187,7 @@ int ledger_list_tasks (tables_txn_t *txn, const char *job, arena_t *arena, task_
                        size_t *ret_count, nexus_error_t *error)
 {
     ledger_key_t prefix = ledger_key_job (job);
-    return ledger_list (txn, LEDGER_TASKS, &prefix, NULL, 0, arena, (void **) ret_tasks, ret_count,
+    return ledger_list (txn, LEDGER_TASKS, &prefix, NULL, 0, arena, (void **)ret_tasks, ret_count,
                         error);
 }
 
@@ -193,14 +195,14 @@ int ledger_list_shards (tables_txn_t *txn, const char *job, arena_t *arena, shar
                         size_t *ret_count, nexus_error_t *error)
 {
     ledger_key_t prefix = ledger_key_job (job);
-    return ledger_list (txn, LEDGER_SHARDS, &prefix, NULL, 0, arena, (void **) ret_shards,
-                        ret_count, error);
+    return ledger_list (txn, LEDGER_SHARDS, &prefix, NULL, 0, arena, (void **)ret_shards, ret_count,
+                        error);
 }
 
 int ledger_list_workers (tables_txn_t *txn, arena_t *arena, worker_t **ret_workers,
                          size_t *ret_count, nexus_error_t *error)
 {
-    return ledger_list (txn, LEDGER_WORKERS, NULL, NULL, 0, arena, (void **) ret_workers, ret_count,
+    return ledger_list (txn, LEDGER_WORKERS, NULL, NULL, 0, arena, (void **)ret_workers, ret_count,
                         error);
 }
 
@@ -208,8 +210,8 @@ int ledger_find_worker (tables_txn_t *txn, const char *name, arena_t *arena, wor
                         nexus_error_t *error)
 {
     slice_t found;
-    if (!name || !*name || strlen (name) > 63 || !tables_get (txn, LEDGER_NAMES, SLICE (name), &found) ||
-        found.size != 32)
+    if (!name || !*name || strlen (name) > 63 ||
+        !tables_get (txn, LEDGER_NAMES, SLICE (name), &found) || found.size != 32)
         return 0;
     record_key_t key;
     memcpy (key.bytes, found.data, 32);
@@ -222,15 +224,14 @@ uint64_t ledger_number (tables_txn_t *txn, const char *name)
     uint64_t number = 0;
     if (tables_get (txn, LEDGER_META, SLICE (name), &found) && found.size == 8)
         for (size_t i = 0; i < 8; i++)
-            number = number << 8 | ((const uint8_t *) found.data)[i];
+            number = number << 8 | ((const uint8_t *)found.data)[i];
     return number;
 }
 
-int ledger_get_conf (tables_txn_t *txn, arena_t *arena, cluster_conf_t *value,
-                     nexus_error_t *error)
+int ledger_get_conf (tables_txn_t *txn, arena_t *arena, cluster_conf_t *value, nexus_error_t *error)
 {
     slice_t found;
-    *value = (cluster_conf_t){ .index = 0 };
+    *value = (cluster_conf_t){.index = 0};
     if (!tables_get (txn, LEDGER_META, SLICE (LEDGER_CONF), &found))
         return 0;
     if (record_decode (&cluster_conf_record, found.data, found.size, arena, value, error)) {
@@ -244,26 +245,26 @@ int ledger_get_conf (tables_txn_t *txn, arena_t *arena, cluster_conf_t *value,
 
 void command_encode (const record_t *kind, const void *value, buffer_t *out)
 {
-    uint8_t id[2] = { (uint8_t) (kind->id >> 8), (uint8_t) kind->id };
+    uint8_t id[2] = {(uint8_t)(kind->id >> 8), (uint8_t)kind->id};
     buffer_append (out, id, 2);
     record_encode (kind, value, out);
 }
 
 uint64_t command_propose (context_t *ctx, const record_t *kind, const void *value)
 {
-    return command_propose_once (ctx, kind, value, &(once_t){ 0 });
+    return command_propose_once (ctx, kind, value, &(once_t){0});
 }
 
 uint64_t command_propose_once (context_t *ctx, const record_t *kind, const void *value,
                                const once_t *once)
 {
     enum { TIMEOUT_MS = 5000 };
-    buffer_t bytes = { 0 };
+    buffer_t bytes = {0};
     command_encode (kind, value, &bytes);
-    propose_t request = { .command = { bytes.data, bytes.size },
-                          .client = once->client,
-                          .sequence = once->sequence,
-                          .after = once->after };
+    propose_t request = {.command = {bytes.data, bytes.size},
+                         .client = once->client,
+                         .sequence = once->sequence,
+                         .after = once->after};
     address_t election = address_local ("election", 0);
     uint64_t id = context_request (ctx, &election, &propose_record, &request, TIMEOUT_MS);
     buffer_free (&bytes);

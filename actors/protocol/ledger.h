@@ -96,7 +96,7 @@ int ledger_find_worker (tables_txn_t *txn, const char *name, arena_t *arena, wor
 /*  A number of the meta table; 0 if it is not there. */
 uint64_t ledger_number (tables_txn_t *txn, const char *name);
 /*  Log index up to which commands are applied. */
-#define LEDGER_APPLIED "applied"
+#define LEDGER_APPLIED      "applied"
 #define LEDGER_APPLIED_TERM "applied_term"
 /*  The configuration in force, in meta; no members if there is none yet. -1: it is not readable. */
 #define LEDGER_CONF "conf"

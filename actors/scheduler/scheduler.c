@@ -48,7 +48,7 @@ typedef struct {
     bool refused;              /* a plan was: the picture lacks the room that it took */
     uint64_t plans[PLANS_MAX]; /* proposals in flight; the next plans see their results */
     size_t plan_count;
-    uint64_t plans_index;  /* the picture must show what was done here before the next plans */
+    uint64_t plans_index; /* the picture must show what was done here before the next plans */
     uint64_t picture_index;
     int64_t figures_ns;
 } scheduler_t;

@@ -123,7 +123,7 @@ struct masters {
     uint64_t *leaders; /* by term: election_id */
     size_t leaders_room;
     uint64_t terms;
-    uint64_t rotten, restored;    /* entries altered; ledgers that became a copy that was fetched */
+    uint64_t rotten, restored; /* entries altered; ledgers that became a copy that was fetched */
     raft_conf_state_t conf;
     uint64_t conf_index, changes; /* the newest configuration, and how many there were */
     uint64_t campaigned;          /* the highest term that had a candidate */

@@ -20,7 +20,7 @@ typedef struct {
     uint64_t seed;
     int64_t failed;
     char text[sizeof ((nexus_error_t *)0)->text];
-    _Alignas (16) uint8_t report[SEEDS_REPORT_MAX];
+    _Alignas(16) uint8_t report[SEEDS_REPORT_MAX];
 } result_t;
 
 /*  In memory that all processes share. */

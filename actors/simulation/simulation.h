@@ -26,7 +26,7 @@ typedef struct {
     unsigned workers;    /* 1 to 32; 0: 4 */
     unsigned jobs;       /* to submit, at most 200; 0: 8 */
     const char *profile; /* of simulator_profile; NULL: "swarm" */
-    bool wrong_clocks;   /* wall clocks disagree, and jump, as the profile says; else they are right */
+    bool wrong_clocks;   /* wall clocks disagree, and jump, as the profile says */
     int64_t faults_ms;   /* virtual time with faults; 0: 60,000 */
     int64_t rest_ms;     /* virtual time to come to rest in; 0: 120,000 */
     FILE *trace;         /* or NULL */

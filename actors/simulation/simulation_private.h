@@ -48,7 +48,8 @@ struct simulated_worker {
     node_args_t node;
 };
 
-extern const behaviour_t simulated_processes_behaviour;  /* "process"; args: where the simulated_worker_t * stands */
+/*  "process"; args: where the simulated_worker_t * stands. */
+extern const behaviour_t simulated_processes_behaviour;
 extern const behaviour_t simulated_aggregator_behaviour; /* "aggregator"; no args */
 
 /*  ---- masters ----------------------------------------------------------------- */
@@ -73,7 +74,8 @@ struct simulated_master {
     node_args_t node;
 };
 
-extern const behaviour_t simulated_client_behaviour; /* "client"; args: where the simulated_master_t * stands */
+/*  "client"; args: where the simulated_master_t * stands. */
+extern const behaviour_t simulated_client_behaviour;
 
 /*  What clients want done, by any of them, as often as it takes. */
 typedef struct {

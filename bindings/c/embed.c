@@ -17,11 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    CALL_TIMEOUT_MS = 10000,
-    WAIT_POLL_US = 50000,
-    ANSWER_MAX = 256
-};
+enum { CALL_TIMEOUT_MS = 10000, WAIT_POLL_US = 50000, ANSWER_MAX = 256 };
 
 /*  A node of either sort, and why it is not there. */
 typedef struct {
@@ -46,7 +42,7 @@ static void answer (embedded_t *self, const char *word, const char *text)
 
 static int take_response (const http_response_t *response, char **ret_body, nexus_error_t *error)
 {
-    char *text = response ? strndup (response->body.data ? (const char *) response->body.data : "",
+    char *text = response ? strndup (response->body.data ? (const char *)response->body.data : "",
                                      response->body.size)
                           : NULL;
     if (!text)
@@ -66,14 +62,17 @@ static int call_gateway (embedded_t *self, const char *method, const char *path,
                          const record_map_t *query, const char *body, char **ret_body,
                          nexus_error_t *error)
 {
-    record_pair_t headers[] = { { "content-type", "application/yaml" } };
-    http_request_t request = { .method = method, .path = path, .user = "embedded",
-                               .role = API_ADMIN, .peer = "in-process" };
+    record_pair_t headers[] = {{"content-type", "application/yaml"}};
+    http_request_t request = {.method = method,
+                              .path = path,
+                              .user = "embedded",
+                              .role = API_ADMIN,
+                              .peer = "in-process"};
     if (query)
         request.query = *query;
     if (body) {
-        request.headers = (record_map_t){ headers, 1 };
-        request.body = (record_bytes_t){ (const uint8_t *) body, strlen (body) };
+        request.headers = (record_map_t){headers, 1};
+        request.body = (record_bytes_t){(const uint8_t *)body, strlen (body)};
     }
     address_t gateway = address_local ("gateway", 0);
     int64_t end = clock_now_ns () + MS_TO_NS (CALL_TIMEOUT_MS);
@@ -102,13 +101,15 @@ static int json_text (const char *json, const char *object, const char *name, ch
     if (text)
         snprintf (out, ANSWER_MAX, "%s", text);
     json_decref (root);
-    return text ? 0 : nexus_error_set (error, NEXUS_INVALID, "the gateway's answer has no %s", name);
+    return text ? 0
+                : nexus_error_set (error, NEXUS_INVALID, "the gateway's answer has no %s", name);
 }
 
 /*  ---- a master's commands ----------------------------------------------------------- */
 
 /*  A token is a key pair: the cluster learns its public half, the caller gets the text. */
-static int do_token (embedded_t *self, char *const *arguments, char **ret_text, nexus_error_t *error)
+static int do_token (embedded_t *self, char *const *arguments, char **ret_text,
+                     nexus_error_t *error)
 {
     enum { VALID_MS = 3600000 };
     join_token_t token;
@@ -117,13 +118,15 @@ static int do_token (embedded_t *self, char *const *arguments, char **ret_text, 
         return -1;
     join_token_generate (&token, &root.public_key);
     cluster_root_wipe (&root);
-    token_request_t request = { .key = token.pair.public_key, .site = arguments[0],
-                                .uses = strtoull (arguments[1], NULL, 10), .valid_ms = VALID_MS };
-    buffer_t yaml = { 0 };
+    token_request_t request = {.key = token.pair.public_key,
+                               .site = arguments[0],
+                               .uses = strtoull (arguments[1], NULL, 10),
+                               .valid_ms = VALID_MS};
+    buffer_t yaml = {0};
     char *body = NULL;
     record_to_yaml (&token_request_record, &request, 0, &yaml);
     buffer_append (&yaml, "", 1);
-    int rc = call_gateway (self, "POST", "/api/v1/tokens", NULL, (char *) yaml.data, &body, error);
+    int rc = call_gateway (self, "POST", "/api/v1/tokens", NULL, (char *)yaml.data, &body, error);
     free (body);
     buffer_free (&yaml);
     if (!rc) {
@@ -135,7 +138,8 @@ static int do_token (embedded_t *self, char *const *arguments, char **ret_text, 
     return rc;
 }
 
-static int do_submit (embedded_t *self, char *const *arguments, char **ret_text, nexus_error_t *error)
+static int do_submit (embedded_t *self, char *const *arguments, char **ret_text,
+                      nexus_error_t *error)
 {
     char *body, id[ANSWER_MAX];
     if (call_gateway (self, "POST", "/api/v1/jobs", NULL, arguments[0], &body, error))
@@ -159,10 +163,11 @@ static int do_wait (embedded_t *self, char *const *arguments, char **ret_text, n
         int rc = json_text (body, "job", "phase", phase, error);
         free (body);
         int value = record_choice_value (&job_phase_choices, phase);
-        if (rc || value < 0 || job_phase_ended ((job_phase_t) value))
+        if (rc || value < 0 || job_phase_ended ((job_phase_t)value))
             break;
         if (clock_now_ns () > end)
-            return nexus_error_set (error, NEXUS_DEADLINE, "job %s is still %s", arguments[0], phase);
+            return nexus_error_set (error, NEXUS_DEADLINE, "job %s is still %s", arguments[0],
+                                    phase);
         if (zsock_events (self->pipe) & ZMQ_POLLIN)
             return nexus_error_set (error, NEXUS_CANCELLED, "another command came");
         usleep (WAIT_POLL_US);
@@ -175,15 +180,15 @@ static int do_logs (embedded_t *self, char *const *arguments, char **ret_text, n
 {
     char path[ANSWER_MAX];
     snprintf (path, sizeof (path), "/api/v1/jobs/%s/logs", arguments[0]);
-    record_pair_t pairs[] = { { "rank", arguments[1] }, { "max", "1048576" } };
-    record_map_t query = { pairs, 2 };
+    record_pair_t pairs[] = {{"rank", arguments[1]}, {"max", "1048576"}};
+    record_map_t query = {pairs, 2};
     return call_gateway (self, "GET", path, &query, NULL, ret_text, error);
 }
 
 static int do_status (embedded_t *self, char *const *arguments, char **ret_text,
                       nexus_error_t *error)
 {
-    (void) arguments;
+    (void)arguments;
     if (self->is_master)
         return call_gateway (self, "GET", "/api/v1/cluster/status", NULL, NULL, ret_text, error);
     *ret_text = strdup ("{\"running\":true}");
@@ -196,11 +201,8 @@ static const struct {
     bool master_only;
     int (*run) (embedded_t *, char *const *, char **, nexus_error_t *);
 } commands[] = {
-    { "STATUS", 0, false, do_status },
-    { "TOKEN", 2, true, do_token },
-    { "SUBMIT", 1, true, do_submit },
-    { "WAIT", 2, true, do_wait },
-    { "LOGS", 2, true, do_logs },
+    {"STATUS", 0, false, do_status}, {"TOKEN", 2, true, do_token}, {"SUBMIT", 1, true, do_submit},
+    {"WAIT", 2, true, do_wait},      {"LOGS", 2, true, do_logs},
 };
 
 static void run_command (embedded_t *self, const char *name, char *const *arguments, size_t count)
@@ -210,7 +212,7 @@ static void run_command (embedded_t *self, const char *name, char *const *argume
     int rc = -1;
     if (!strcmp (name, "STARTED")) {
         char coded[600];
-        snprintf (coded, sizeof (coded), "%d %s", (int) error.code, error.text);
+        snprintf (coded, sizeof (coded), "%d %s", (int)error.code, error.text);
         answer (self, error.code == NEXUS_OK ? "OK" : "ERROR", coded);
         return;
     }
@@ -230,11 +232,10 @@ static void run_command (embedded_t *self, const char *name, char *const *argume
 
 static int start (embedded_t *self, const nexus_node_t *node)
 {
-    int rc = self->is_master
-                 ? node_config_load (&master_config_record, node->config, node->text, &self->arena,
-                                     &self->master_config, &self->error)
-                 : node_config_load (&worker_config_record, node->config, node->text, &self->arena,
-                                     &self->worker_config, &self->error);
+    int rc = self->is_master ? node_config_load (&master_config_record, node->config, node->text,
+                                                 &self->arena, &self->master_config, &self->error)
+                             : node_config_load (&worker_config_record, node->config, node->text,
+                                                 &self->arena, &self->worker_config, &self->error);
     if (rc)
         return -1;
     self->log = self->is_master ? node_log_open (&self->master_config.log, self->master_config.name,
@@ -283,7 +284,7 @@ static bool take_command (embedded_t *self)
     char *name = message ? zmsg_popstr (message) : NULL;
     bool goes_on = name && strcmp (name, "$TERM");
     if (goes_on) {
-        char *arguments[4] = { NULL };
+        char *arguments[4] = {NULL};
         size_t count = 0;
         while (count < 4 && (arguments[count] = zmsg_popstr (message)))
             count++;
@@ -298,10 +299,10 @@ static bool take_command (embedded_t *self)
 
 static void run (zsock_t *pipe, const nexus_node_t *node, bool is_master)
 {
-    embedded_t self = { .pipe = pipe, .is_master = is_master, .log_fd = -1 };
+    embedded_t self = {.pipe = pipe, .is_master = is_master, .log_fd = -1};
     arena_init (&self.arena, 0, NULL, 0);
     bool runs = !start (&self, node);
-    zsock_t *pipes[2] = { NULL, NULL };
+    zsock_t *pipes[2] = {NULL, NULL};
     zpoller_t *poller = zpoller_new (pipe, NULL);
     if (runs && is_master)
         pipes[0] = master_node_pipe (self.master);

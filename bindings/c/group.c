@@ -56,7 +56,7 @@ static const catalog_entry_t kinds[] = {
 };
 static const catalog_t catalog = {kinds, sizeof (kinds) / sizeof (kinds[0])};
 
-static atomic_bool joined; /* this process has a group */
+static atomic_bool joined;                /* this process has a group */
 static _Atomic (nexus_group_t *) current; /* and it is this one, for leave_at_exit */
 
 const char *nexus_version_text (void)

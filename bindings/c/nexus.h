@@ -108,8 +108,7 @@ typedef struct {
     from there; the momentum then starts at zero). The gradient is not copied:
     it must stay until the call returns. update NULL: what the job file says. */
 NEXUS_EXPORT int nexus_push_pull (nexus_group_t *group, const float *gradient, float *parameters,
-                                  size_t count, const nexus_update_t *update,
-                                  nexus_error_t *error);
+                                  size_t count, const nexus_update_t *update, nexus_error_t *error);
 
 /*  ---- collectives, named by a step --------------------------------------- */
 

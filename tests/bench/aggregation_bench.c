@@ -181,8 +181,7 @@ static void measure (node_t *self, data_operation_t operation)
                 "%.1f ms of CPU)\n",
                 record_choice_name (&data_operation_choices, (int)operation), rank_count,
                 shard_count, (double)count * 4 / 1e6,
-                (double)count * 4 * (double)rounds / seconds / 1e9,
-                1000 * seconds / (double)rounds,
+                (double)count * 4 * (double)rounds / seconds / 1e9, 1000 * seconds / (double)rounds,
                 1000 * (cpu_seconds () - cpu_began) / (double)rounds);
 }
 

@@ -10,29 +10,29 @@
 RECORD_ENUM (sample_mood, SAMPLE_MOOD)
 RECORD_ENUM_DEFINE (sample_mood, SAMPLE_MOOD)
 
-#define SAMPLE_POINT(F)                                                                            \
-    F (REAL, x, _, .min = -1000, .max = 1000)                                                      \
-    F (INT, y, _, .def = "7")                                                                      \
+#define SAMPLE_POINT(F)                       \
+    F (REAL, x, _, .min = -1000, .max = 1000) \
+    F (INT, y, _, .def = "7")                 \
     F (STRING, label, _, .max = 20)
 RECORD_DECLARE (sample_point, SAMPLE_POINT)
 #define RECORD_SELF sample_point_t
 RECORD_DEFINE (sample_point, 0, 0, "A point.", SAMPLE_POINT)
 #undef RECORD_SELF
 
-#define SAMPLE(F)                                                                                  \
-    F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63)                             \
-    F (BOOL, on, _, .def = "true")                                                                 \
-    F (INT, delta, _)                                                                              \
-    F (UINT, count, _, .max = 1e15)                                                                \
-    F (REAL, rate, _)                                                                              \
-    F (BYTES, blob, _, .max = 2000)                                                                \
-    F (KEY, key, _)                                                                                \
-    F (STRING, token, _, .flags = RECORD_SECRET)                                                   \
-    F (ENUM, mood, sample_mood)                                                                    \
-    F (RECORD, home, sample_point)                                                                 \
-    F (STRINGS, command, _, .max = 10)                                                             \
-    F (INTS, shape, _, .max = 8)                                                                   \
-    F (MAP, env, _, .max = 50)                                                                     \
+#define SAMPLE(F)                                                      \
+    F (STRING, name, _, .flags = RECORD_REQUIRED, .min = 1, .max = 63) \
+    F (BOOL, on, _, .def = "true")                                     \
+    F (INT, delta, _)                                                  \
+    F (UINT, count, _, .max = 1e15)                                    \
+    F (REAL, rate, _)                                                  \
+    F (BYTES, blob, _, .max = 2000)                                    \
+    F (KEY, key, _)                                                    \
+    F (STRING, token, _, .flags = RECORD_SECRET)                       \
+    F (ENUM, mood, sample_mood)                                        \
+    F (RECORD, home, sample_point)                                     \
+    F (STRINGS, command, _, .max = 10)                                 \
+    F (INTS, shape, _, .max = 8)                                       \
+    F (MAP, env, _, .max = 50)                                         \
     F (RECORDS, trail, sample_point, .max = 30)
 RECORD_DECLARE (sample, SAMPLE)
 #define RECORD_SELF sample_t

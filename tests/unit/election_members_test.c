@@ -219,8 +219,7 @@ static void test_old_record (void **state)
                                {.key = self.masters[1], .voter = true, .incarnation = 5}};
     address_t ledger = address_local ("ledger", 0);
     address_t leader = address_remote (&self.masters[1], "election", 0);
-    applied_t applied = {
-        .index = 30, .done = 30, .conf = {.index = 20, .members = {members, 2}}};
+    applied_t applied = {.index = 30, .done = 30, .conf = {.index = 20, .members = {members, 2}}};
     harness_deliver (self.harness, &ledger, &applied_record, &applied);
     harness_clear (self.harness);
     consensus_t heartbeat = {.type = RAFT_MSG_HEARTBEAT,

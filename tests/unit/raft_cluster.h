@@ -547,7 +547,7 @@ static inline void cluster_crash (cluster_t *self, uint64_t id)
 
 /*  The first `founders` nodes are its voters; the others know no configuration yet. */
 static inline cluster_t *cluster_found (uint32_t count, uint32_t founders, uint64_t seed,
-                                 const raft_config_t *config)
+                                        const raft_config_t *config)
 {
     cluster_t *self = raft_alloc (sizeof (cluster_t));
     self->count = count;

@@ -375,10 +375,8 @@ static void test_snapshot (void **unused)
     set_hard (log, 1, 1, 50);
     uint64_t incarnation = state_of (log).incarnation;
     raft_log_entry_t entry = make_entry (1001, 9, data, 16);
-    write_ok (log, (raft_log_write_t){.snapshot_index = 1000,
-                                      .snapshot_term = 8,
-                                      .entries = &entry,
-                                      .count = 1});
+    write_ok (log, (raft_log_write_t){
+                       .snapshot_index = 1000, .snapshot_term = 8, .entries = &entry, .count = 1});
     for (int round = 0; round < 2; round++) {
         raft_log_state_t state = state_of (log);
         assert_int_equal (state.first, 1001);

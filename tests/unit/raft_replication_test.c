@@ -79,7 +79,8 @@ static void test_apply_delay (void **state)
         raft_hurry (cluster->nodes[3].raft, i > 50);
         cluster_propose (cluster, 1, i);
         cluster_run (cluster, 10);
-        assert_int_equal (cluster_status (cluster, 1).applied, cluster_status (cluster, 1).hard.commit);
+        assert_int_equal (cluster_status (cluster, 1).applied,
+                          cluster_status (cluster, 1).hard.commit);
         raft_status_t second = cluster_status (cluster, 2), third = cluster_status (cluster, 3);
         late += second.applied < second.hard.commit;
         assert_true (second.hard.commit - second.applied <= 4);

@@ -54,7 +54,7 @@ static zactor_t *start_master (char key[65])
                                "masters:\n"
                                "  - {name: m1, key: %s, endpoint: \"tcp://127.0.0.1:17400\"}\n",
                                dir, root_file, key);
-    nexus_node_t node = { .text = text };
+    nexus_node_t node = {.text = text};
     zactor_t *master = zactor_new (nexus_master, &node);
     zstr_free (&text);
     zstr_free (&dir);
@@ -78,7 +78,7 @@ static zactor_t *start_worker (zactor_t *master, const char *master_key)
                                "masters:\n"
                                "  - {name: m1, key: %s, endpoint: \"tcp://127.0.0.1:17400\"}\n",
                                dir, token_file, master_key);
-    nexus_node_t node = { .text = text };
+    nexus_node_t node = {.text = text};
     zactor_t *worker = zactor_new (nexus_worker, &node);
     free (ask (worker, "STATUS", NULL, NULL)); /* says why if it could not start */
     zstr_free (&text);

@@ -63,7 +63,7 @@ typedef struct {
     uint64_t total;         /* operations done, in all */
     uint64_t wrong;         /* gets that found another value, or none */
     int64_t measured_ns;
-    int64_t last_ns;        /* when the last good answer came, of CLOCK_MONOTONIC */
+    int64_t last_ns;   /* when the last good answer came, of CLOCK_MONOTONIC */
     int64_t gap_ns;    /* from the kill to the next acknowledgement; 0: there was none */
     bool complete;     /* it came to its end */
     char failure[200]; /* the last one's text, if there is one */
