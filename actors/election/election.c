@@ -7,6 +7,7 @@
 #include "transport/link.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -520,6 +521,22 @@ static void s_tell_damage (election_t *self, context_t *ctx)
     self->damaged = damaged;
 }
 
+/*  Going on would answer with another state than the others. */
+static void s_check_contradiction (election_t *self, context_t *ctx)
+{
+    nexus_error_t error;
+    if (!self->status.contradicted)
+        return;
+    nexus_error_set (&error, NEXUS_CORRUPT,
+                     "entry %" PRIu64 " was committed here, and the leader has another one there: a "
+                     "master has lost what it had acknowledged (rot, an old copy of its disk). Keep "
+                     "a copy of this directory, it may hold what the others lack; then remove this "
+                     "master, empty its directory but for node.key, and let it join again",
+                     self->status.contradicted);
+    self->failed = true;
+    context_fail (ctx, &error);
+}
+
 static void s_measure (const election_t *self)
 {
     const raft_status_t *status = &self->status;
@@ -579,6 +596,7 @@ static void s_settle (void *state, context_t *ctx)
     raft_status (self->raft, &self->status);
     election_requests_check (self, ctx);
     s_tell_damage (self, ctx);
+    s_check_contradiction (self, ctx);
     s_tell (self, ctx);
     s_measure (self);
     int64_t deadline_ms = raft_deadline_ms (self->raft);

@@ -503,6 +503,7 @@ void raft_status (const raft_t *self, raft_status_t *status)
         .heartbeat_ms = self->config.heartbeat_ms,
         .disk_stalls = self->disk_stalls,
         .damaged = self->damaged,
+        .contradicted = self->contradicted,
         .snapshot = self->snapshot_index,
     };
 }

@@ -104,6 +104,7 @@ struct raft {
     uint64_t snapshot_term;
     raft_offer_t offer; /* follower: the leader's, to be handed out */
 
+    uint64_t contradicted; /* committed here, and something else at the leader; 0: nothing is */
     uint64_t anomalies;
     uint64_t elections;
     uint64_t disk_stalls;

@@ -161,6 +161,21 @@ void raft_reject_append (raft_t *self, const raft_message_t *message)
     raft_send (self, answer);
 }
 
+/*  The first entry that is committed here, and another one in the message; 0: there is none. No
+    leader can lack what was committed; but a voter whose disk forgot what it had acknowledged may
+    have made one that does. */
+static uint64_t s_contradicted (const raft_journal_t *journal, const raft_message_t *message)
+{
+    for (size_t i = 0; i <= message->entries_count; i++) {
+        uint64_t index = message->index + i;
+        uint64_t term = i == 0 ? message->log_term : message->entries[i - 1].term;
+        uint64_t own = index <= journal->committed ? raft_journal_term (journal, index) : 0;
+        if (own && own != term)
+            return index;
+    }
+    return 0;
+}
+
 void raft_on_append (raft_t *self, const raft_message_t *message)
 {
     raft_message_t answer = {.type = RAFT_MSG_APP_RESP, .to = message->from};
@@ -175,6 +190,9 @@ void raft_on_append (raft_t *self, const raft_message_t *message)
         return;
     }
     if (message->index < self->journal.committed) {
+        self->contradicted = s_contradicted (&self->journal, message);
+        if (self->contradicted)
+            return;
         /* Old news: all that is committed is the leader's as well. */
         answer.index = self->journal.committed;
         if (self->damaged && answer.index >= self->damaged)

@@ -262,6 +262,55 @@ static void test_single_node (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  A leader that lacks what is committed here has come of votes by who forgot it: nothing is agreed to. */
+static void test_contradiction (void **state)
+{
+    (void)state;
+    raft_config_t config = raft_config_default ();
+    config.conf_state.voters = (quorum_set_t){3, {1, 2, 3}};
+    cluster_t *cluster = cluster_new (1, 1, &config);
+    cluster_node_t *node = &cluster->nodes[1];
+    cluster->cut[1][2] = cluster->cut[1][3] = true;
+    raft_entry_t old[] = {{.index = 1, .term = 1}, {.index = 2, .term = 1}};
+    raft_message_t message = {.type = RAFT_MSG_APP,
+                              .from = 2,
+                              .to = 1,
+                              .term = 1,
+                              .commit = 2,
+                              .entries = old,
+                              .entries_count = 2};
+    raft_step (node->raft, &message);
+    cluster_settle (cluster);
+    assert_int_equal (cluster_status (cluster, 1).hard.commit, 2);
+    raft_entry_t same[] = {{.index = 2, .term = 1}, {.index = 3, .term = 1}};
+    message = (raft_message_t){.type = RAFT_MSG_APP,
+                               .from = 2,
+                               .to = 1,
+                               .term = 1,
+                               .index = 1,
+                               .log_term = 1,
+                               .entries = same,
+                               .entries_count = 2};
+    raft_step (node->raft, &message); /* old news, and some of it new */
+    cluster_settle (cluster);
+    assert_int_equal (cluster_status (cluster, 1).contradicted, 0);
+    raft_entry_t other[] = {{.index = 2, .term = 2}};
+    message = (raft_message_t){.type = RAFT_MSG_APP,
+                               .from = 3,
+                               .to = 1,
+                               .term = 2,
+                               .index = 1,
+                               .log_term = 1,
+                               .entries = other,
+                               .entries_count = 1};
+    uint64_t answers = cluster->sent[RAFT_MSG_APP_RESP];
+    raft_step (node->raft, &message);
+    cluster_settle (cluster);
+    assert_int_equal (cluster_status (cluster, 1).contradicted, 2);
+    assert_int_equal (cluster->sent[RAFT_MSG_APP_RESP], answers);
+    cluster_destroy (&cluster);
+}
+
 /*  A suffix that is replaced while it is being written doesn't count when that write is done. */
 static void test_truncated_while_writing (void **state)
 {
@@ -453,6 +502,7 @@ int main (void)
         cmocka_unit_test (test_figure_8),
         cmocka_unit_test (test_acknowledged_when_durable),
         cmocka_unit_test (test_single_node),
+        cmocka_unit_test (test_contradiction),
         cmocka_unit_test (test_truncated_while_writing),
         cmocka_unit_test (test_disk_stall),
         cmocka_unit_test (test_learner),
