@@ -1,5 +1,6 @@
 #include "storage/raft_log_tail.h"
 
+#include "storage/boot_id.h"
 #include "storage/crc32c.h"
 #include "storage/file_error.h"
 #include "storage/little_endian.h"
@@ -60,6 +61,44 @@ static int fill (int fd)
     return code;
 }
 
+/*  ---- DIR/boot ------------------------------------------------------------- */
+
+static bool boot_path (const char *dir, char path[PATH_MAX])
+{
+    return snprintf (path, PATH_MAX, "%s/boot", dir) < PATH_MAX;
+}
+
+/*  Is this the boot that DIR/boot names? From now on it is. Nothing depends on its being written. */
+static bool note_boot (const char *dir)
+{
+    char path[PATH_MAX], now[BOOT_ID_MAX], then[BOOT_ID_MAX] = "";
+    boot_id_read (now);
+    if (!*now || !boot_path (dir, path))
+        return false;
+    FILE *file = fopen (path, "re");
+    if (file && !fgets (then, sizeof then, file))
+        then[0] = 0;
+    if (file)
+        fclose (file);
+    if (strcmp (now, then) == 0)
+        return true;
+    file = fopen (path, "we");
+    if (file) {
+        fputs (now, file);
+        fclose (file);
+    }
+    return false;
+}
+
+/*  A write has failed: what the disk has of it, nobody knows. */
+static void forget_boot (const raft_log_tail_t *self)
+{
+    char path[PATH_MAX];
+    size_t dir = strlen (self->path) - strlen ("tail");
+    if (snprintf (path, sizeof path, "%.*sboot", (int)dir, self->path) < PATH_MAX)
+        unlink (path);
+}
+
 int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *error)
 {
     char path[PATH_MAX];
@@ -83,8 +122,10 @@ int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *e
         code = errno;
     if (directory >= 0)
         close (directory);
-    if (code == 0 && self->path)
+    if (code == 0 && self->path) {
+        self->unbroken = note_boot (dir);
         return 0;
+    }
     raft_log_tail_close (self);
     return file_error (path, "open it", code ? code : ENOMEM, error);
 }
@@ -100,11 +141,17 @@ void raft_log_tail_close (raft_log_tail_t *self)
 
 /*  ---- reading -------------------------------------------------------------- */
 
+/*  Does a record of that generation begin at bytes? */
+static bool is_begun (const uint8_t *bytes, size_t room, uint64_t generation)
+{
+    return room >= HEADER && memcmp (bytes, magic, sizeof magic) == 0 &&
+           get_u64 (bytes + 8) == generation;
+}
+
 /*  The size of the record at bytes, of which there are room; 0 if none is there. */
 static size_t look (const uint8_t *bytes, size_t room, uint64_t generation)
 {
-    if (room < HEADER || memcmp (bytes, magic, sizeof magic) != 0 ||
-        get_u64 (bytes + 8) != generation)
+    if (!is_begun (bytes, room, generation))
         return 0;
     size_t size = HEADER + (size_t)get_u32 (bytes + 24);
     if (size > room || get_u32 (bytes + 4) != crc32c (0, bytes + CHECKED_AT, size - CHECKED_AT))
@@ -171,11 +218,23 @@ static bool later_record (const raft_log_tail_t *self, const uint8_t *half, size
     return false;
 }
 
+/*  Has the record at `at`, which can't be read, rotted rather than been cut short? One that ends in
+    the block in which it begins was written at once or not at all. */
+static bool rotten (const raft_log_tail_t *self, const uint8_t *half, size_t at)
+{
+    const uint8_t *record = half + at;
+    if (!self->unbroken || !is_begun (record, RAFT_LOG_TAIL_HALF - at, self->generation) ||
+        get_u64 (record + 16) != self->number)
+        return false;
+    size_t size = HEADER + (size_t)get_u32 (record + 24);
+    return size <= RAFT_LOG_TAIL_BLOCK - at % RAFT_LOG_TAIL_BLOCK;
+}
+
 static int lost (const raft_log_tail_t *self, nexus_error_t *error)
 {
     return nexus_error_set (error, NEXUS_CORRUPT,
-                            "%.300s: record %llu can't be read, but the ones behind it can: "
-                            "acknowledged entries are lost; move the directory away and join "
+                            "%.300s: record %llu can't be read, and was on disk: acknowledged "
+                            "entries are lost; check the disk, move the directory away and join "
                             "the cluster again",
                             self->path, (unsigned long long)self->number);
 }
@@ -197,7 +256,8 @@ static int replay_generation (raft_log_tail_t *self, const uint8_t *bytes, visit
         self->used += size;
         self->number++;
     }
-    return rc == 0 && later_record (self, half, self->used) ? lost (self, error) : rc;
+    bool was_there = later_record (self, half, self->used) || rotten (self, half, self->used);
+    return rc == 0 && was_there ? lost (self, error) : rc;
 }
 
 int raft_log_tail_replay (raft_log_tail_t *self, uint64_t generation, visit_fn *visit,
@@ -311,10 +371,15 @@ int raft_log_tail_append (raft_log_tail_t *self, const uint8_t *record, size_t s
         code = write_all (self->fd, self->blocks, whole,
                           (off_t)(half_of (self->generation) + self->used - begun));
     }
-    if (code)
+    if (code) {
+        forget_boot (self);
         return file_error (self->path, "write to it", code, error);
-    if (fdatasync (self->fd) != 0)
-        return file_error (self->path, "flush it", errno, error);
+    }
+    if (fdatasync (self->fd) != 0) {
+        code = errno;
+        forget_boot (self);
+        return file_error (self->path, "flush it", code, error);
+    }
     size_t last = end % RAFT_LOG_TAIL_BLOCK;
     memmove (self->blocks, self->blocks + end - last, last);
     self->used += size;

@@ -30,10 +30,12 @@
     zeros behind the record. The block in which the record before ended is written again, with
     the same bytes up to there: a disk that keeps its sectors whole can't lose them.
 
-    A record is written when the one before is on disk. So an unreadable record
-    with a readable one behind it has rotted; with none behind it, it is one that was
-    never acknowledged (or has rotted last, which nobody can tell apart; all journals
-    have that in common).
+    A record is written when the one before is on disk. So an unreadable record with a readable one
+    behind it has rotted. With none behind it, a loss of power cut it short, before it was
+    acknowledged; or it has rotted last. DIR/boot tells these apart as far as that goes: it names the
+    boot of the machine since which every write of the tail has ended well. In the same boot, a
+    record that has a header and ends in its first block has rotted. After another one nobody can
+    tell.
 
     One thread. After a failure nobody knows what the disk has: the node has to end.
 */
@@ -55,6 +57,7 @@ typedef struct {
     uint64_t number; /* of the next record */
     size_t used;     /* of its half */
     uint64_t previous, previous_count;
+    bool unbroken; /* the machine has not booted since this was opened before */
     uint8_t
         *blocks; /* what is written next: whole blocks, of which the first begins with the end of
                         what was written last */

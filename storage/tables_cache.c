@@ -32,19 +32,6 @@ static int path_of (const char *dir, const char *name, char path[PATH_MAX], nexu
     return 0;
 }
 
-/*  "": it can't be told, so nothing is valid after the process's end. */
-static void read_boot_id (char id[64])
-{
-    id[0] = 0;
-    FILE *file = fopen ("/proc/sys/kernel/random/boot_id", "re");
-    if (!file)
-        return;
-    if (!fgets (id, 64, file))
-        id[0] = 0;
-    id[strcspn (id, "\n")] = 0;
-    fclose (file);
-}
-
 /*  ---- the file "valid" ---------------------------------------------------------- */
 
 /*  The slot that is valid now; 0: none is. */
@@ -271,7 +258,7 @@ tables_t *tables_open_cache (const char *dir, size_t map_size, const char *const
     self->dir = strdup (dir);
     self->map_size = map_size;
     self->names = names;
-    read_boot_id (self->boot);
+    boot_id_read (self->boot); /* "": nothing is valid after the process's end */
     int rc = 0;
     if (!self->dir)
         rc = nexus_error_set (error, NEXUS_EXHAUSTED, "out of memory");

@@ -9,6 +9,7 @@
 */
 #pragma once
 
+#include "storage/boot_id.h"
 #include "storage/lmdb_env.h"
 #include "storage/tables_backing.h"
 
@@ -32,7 +33,7 @@ struct lmdb_tables {
     size_t map_size;
     const char *const *names;
     char slot; /* where now is */
-    char boot[64];
+    char boot[BOOT_ID_MAX];
     pthread_mutex_t prepare_lock; /* of slot, and of what follows */
     lmdb_generation_t *prepared;  /* in the other slot; or NULL */
     uint8_t prepared_hash[32];    /* of the copy that it was made of */

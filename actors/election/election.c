@@ -527,12 +527,13 @@ static void s_check_contradiction (election_t *self, context_t *ctx)
     nexus_error_t error;
     if (!self->status.contradicted)
         return;
-    nexus_error_set (&error, NEXUS_CORRUPT,
-                     "entry %" PRIu64 " was committed here, and the leader has another one there: a "
-                     "master has lost what it had acknowledged (rot, an old copy of its disk). Keep "
-                     "a copy of this directory, it may hold what the others lack; then remove this "
-                     "master, empty its directory but for node.key, and let it join again",
-                     self->status.contradicted);
+    nexus_error_set (
+        &error, NEXUS_CORRUPT,
+        "entry %" PRIu64 " was committed here, and the leader has another one there: a "
+        "master has lost what it had acknowledged (rot, an old copy of its disk). Keep "
+        "a copy of this directory, it may hold what the others lack; then remove this "
+        "master, empty its directory but for node.key, and let it join again",
+        self->status.contradicted);
     self->failed = true;
     context_fail (ctx, &error);
 }
