@@ -204,7 +204,9 @@ int main (int argc, char **argv)
     if (!strcmp (argv[1], "--version"))
         return run_version (NULL);
     const command_t *command = find_command (argc - 1, argv + 1, &words);
-    if (!command)
+    /*  "master" is a command, and a group: another word behind it is no argument of the former. */
+    bool word = argc > 1 + words && argv[1 + words][0] != '-';
+    if (!command || (word && !command->arguments_max && is_group (argv[1]) && words == 1))
         return unknown_command (argc - 1, argv + 1);
     return run_command (command, argc - 1 - words, argv + 1 + words);
 }

@@ -143,10 +143,27 @@ static int look (client_t *client, const char *name, arena_t *arena, master_info
     return nexus_error_set (error, NEXUS_NOT_FOUND, "master %s was removed meanwhile", name);
 }
 
+/*  One that comes with another log than is on record takes part in nothing. */
+static int check_admitted (const master_info_t *info, nexus_error_t *error)
+{
+    if (info->state != MASTER_REFUSED)
+        return 0;
+    return nexus_error_set (
+        error, NEXUS_EXISTS,
+        "%s is there already, and refused: its log is not the one on record, its "
+        "disk was lost or replaced. Remove it (nexus master remove %s), stop it, "
+        "empty its directory but for node.key, start it with `join: true`, and "
+        "add it again",
+        info->name, info->name);
+}
+
 static void say_progress (const master_info_t *info, char *said, size_t size)
 {
     char text[160];
-    if (info->heard_ms_ago < 0)
+    if (info->state == MASTER_REFUSED) /* which ends if it was emptied and starts anew */
+        snprintf (text, sizeof (text), "%s is refused so far: its log is not the one on record",
+                  info->name);
+    else if (info->heard_ms_ago < 0)
         snprintf (text, sizeof (text), "waiting for %s to answer", info->name);
     else if (info->match == 0)
         snprintf (text, sizeof (text), "%s has nothing yet: it gets the cluster's state",
@@ -243,6 +260,10 @@ static int add (client_t *client, options_t *options, const char *body, uint64_t
     bool voter = rc == 0 && master.role == MASTER_VOTER;
     if (rc == 0)
         say_kept (&master, options_text (options, "link"), options_text (options, "api"));
+    if (voter) {
+        master_info_t info;
+        rc = look (client, name, &arena, &info, error) || check_admitted (&info, error) ? -1 : 0;
+    }
     arena_reset (&arena);
     if (rc == 0 && !voter && !options_flag (options, "learner")) {
         rc = promote (client, name, (int64_t)wait_s * 1000, error);

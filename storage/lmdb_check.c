@@ -390,7 +390,7 @@ int lmdb_check (const char *path, size_t map_size, nexus_error_t *error)
         return size == 0 ? 0
                          : nexus_error_set (error, NEXUS_CORRUPT,
                                             "%.300s: is damaged: it is too short for an LMDB file; "
-                                            "restore it, or move it away and join again",
+                                            "move it away and join again",
                                             path);
     }
     void *map = mmap (NULL, size, PROT_READ, MAP_SHARED, fd, 0);
@@ -405,7 +405,6 @@ int lmdb_check (const char *path, size_t map_size, nexus_error_t *error)
     if (sound)
         return 0;
     return nexus_error_set (error, NEXUS_CORRUPT,
-                            "%.300s: is damaged: page %llu %s; restore it, or move it away and "
-                            "join again",
-                            path, (unsigned long long)check.page, check.fault);
+                            "%.300s: is damaged: page %llu %s; move it away and join again", path,
+                            (unsigned long long)check.page, check.fault);
 }

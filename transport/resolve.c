@@ -40,6 +40,18 @@ int resolve_split (const char *endpoint, char host[256], char port[16])
     return inet_pton (AF_INET, host, &address) == 1 ? 0 : 1;
 }
 
+bool resolve_is_wildcard (const char *endpoint)
+{
+    static const char *const hosts[] = {"*", "0.0.0.0", "::", "::ffff:0.0.0.0"};
+    char host[256], port[16];
+    if (strncmp (endpoint, "tcp://", 6) != 0 || resolve_split (endpoint, host, port) < 0)
+        return false;
+    bool wildcard = atoi (port) == 0;
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
+        wildcard |= strcmp (host, hosts[i]) == 0;
+    return wildcard;
+}
+
 static void receive (void *state, context_t *ctx, const message_t *message)
 {
     (void)state;

@@ -28,3 +28,6 @@ extern const behaviour_t resolve_behaviour;
 /*  Splits "tcp://HOST:PORT". 1: *host must be looked up; 0: the endpoint can be connected to as
     it is (ipc, or a numeric address); -1: it is no endpoint. */
 int resolve_split (const char *endpoint, char host[256], char port[16]);
+
+/*  Is that a place to listen at, but none to connect to? All addresses of a machine, or any port. */
+bool resolve_is_wildcard (const char *endpoint);

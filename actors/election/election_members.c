@@ -237,7 +237,6 @@ void election_members_committed (election_t *self, const raft_entry_t *entry)
         (election_change_t){.index = entry->index, .blob = raft_blob_retain (entry->blob)};
 }
 
-/*  What the configuration means for this master is said once. */
 static void s_report (election_t *self, context_t *ctx, const raft_conf_state_t *before)
 {
     const raft_conf_state_t *after = raft_conf (self->raft);
@@ -247,10 +246,7 @@ static void s_report (election_t *self, context_t *ctx, const raft_conf_state_t 
               LOG_UINT ("learners", after->learners.count));
     bool member = s_is_member (after, self->id);
     self->removed = !member && (self->removed || s_is_member (before, self->id));
-    if (self->removed && s_is_member (before, self->id))
-        log_warning (context_log (ctx),
-                     "this master was removed from the cluster: stop it; its directory is of no "
-                     "use any more (unless it is being let in again)");
+    self->removal_told &= self->removed;
     if (self->removed)
         election_reads_refuse (self, ctx);
 }
@@ -284,6 +280,18 @@ static void s_take_change (election_t *self, context_t *ctx, const election_chan
     arena_reset (&arena);
 }
 
+/*  Once. Not of what was long ago, and is replayed: it may have been let in again since. */
+static void s_tell_removal (election_t *self, context_t *ctx, uint64_t done)
+{
+    if (!self->removed || self->removal_told || done < self->hard.commit)
+        return;
+    self->removal_told = true;
+    log_warning (
+        context_log (ctx),
+        "this master was removed from the cluster: stop it; its directory is of no use any "
+        "more (unless it is being let in again)");
+}
+
 void election_members_applied (election_t *self, context_t *ctx, const applied_t *applied)
 {
     uint64_t done = applied->done > applied->index ? applied->done : applied->index;
@@ -296,6 +304,7 @@ void election_members_applied (election_t *self, context_t *ctx, const applied_t
     /* The ledger has become another master's copy: what was decided up to there stands in it. */
     if (applied->conf.members.count && applied->conf.index > self->conf.index && !self->failed)
         s_take_conf (self, ctx, &applied->conf);
+    s_tell_removal (self, ctx, done);
 }
 
 /*  ---- a change is asked for ------------------------------------------------------ */

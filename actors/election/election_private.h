@@ -82,6 +82,7 @@ typedef struct {
     conf_member_t founders[QUORUM_MEMBERS_MAX]; /* as the log's first entry says */
     size_t founders_count;
     bool removed;               /* this master was a member, and is none any more */
+    bool removal_told;          /* and has said so */
     uint64_t refused_as;        /* the others have that incarnation on record; 0: all is well */
     uint64_t refusals;          /* messages that were not listened to */
     election_change_t *changes; /* committed, not applied yet */

@@ -93,17 +93,28 @@ static int add_names (gnutls_x509_crt_t certificate, const char *const *names)
 static int fill_certificate (gnutls_x509_crt_t certificate, gnutls_x509_privkey_t key,
                              const char *const *names)
 {
-    unsigned char serial[16];
+    unsigned char serial[16], id[20];
+    char subject[32];
+    size_t id_size = sizeof (id);
     time_t now = time (NULL);
     int rc = gnutls_rnd (GNUTLS_RND_NONCE, serial, sizeof (serial));
     serial[0] = (unsigned char)((serial[0] & 0x7f) | 1); /* positive, RFC 5280 */
+    /*  Each is its own issuer: in a file of several, OpenSSL finds one by its subject and key id. */
+    int length = snprintf (subject, sizeof (subject), "Nexus API %02x%02x%02x%02x", serial[0],
+                           serial[1], serial[2], serial[3]);
+    if (rc >= 0)
+        rc = gnutls_x509_privkey_get_key_id (key, GNUTLS_KEYID_USE_SHA1, id, &id_size);
     if (rc >= 0)
         rc = gnutls_x509_crt_set_version (certificate, 3);
     if (rc >= 0)
         rc = gnutls_x509_crt_set_serial (certificate, serial, sizeof (serial));
     if (rc >= 0)
-        rc = gnutls_x509_crt_set_dn_by_oid (certificate, GNUTLS_OID_X520_COMMON_NAME, 0,
-                                            "Nexus API", 9);
+        rc = gnutls_x509_crt_set_dn_by_oid (certificate, GNUTLS_OID_X520_COMMON_NAME, 0, subject,
+                                            (unsigned)length);
+    if (rc >= 0)
+        rc = gnutls_x509_crt_set_subject_key_id (certificate, id, id_size);
+    if (rc >= 0)
+        rc = gnutls_x509_crt_set_authority_key_id (certificate, id, id_size);
     if (rc >= 0)
         rc = gnutls_x509_crt_set_activation_time (certificate, now - 3600);
     if (rc >= 0)

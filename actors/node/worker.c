@@ -10,6 +10,7 @@
 #include "actors/node/masters_file.h"
 #include "actors/protocol/catalog.h"
 #include "runtime/supervisor.h"
+#include "transport/resolve.h"
 #include "transport/zap.h"
 
 #include <limits.h>
@@ -164,9 +165,7 @@ static int lane_endpoint (worker_node_t *self, const char **ret_endpoint, nexus_
     int rc = 0;
     if (!status || !status->endpoints.count)
         rc = reply ? nexus_error_set (error, NEXUS_INVALID, "lane.bind: nothing is bound") : -1;
-    else if (strstr (status->endpoints.items[0], "//0.0.0.0:") ||
-             strstr (status->endpoints.items[0], "//[::]:") ||
-             strstr (status->endpoints.items[0], "//[::ffff:0.0.0.0]:"))
+    else if (resolve_is_wildcard (status->endpoints.items[0]))
         rc = nexus_error_set (error, NEXUS_INVALID,
                               "lane.advertise: needed, because lane.bind (%s) is no address that "
                               "others can connect to",

@@ -131,7 +131,7 @@ RECORD_DECLARE (raft_peer_view, RAFT_PEER_VIEW)
     F (UINT, ledger_used_bytes, _, .unit = "bytes", .doc = "Of the ledger's map.") \
     F (UINT, ledger_limit_bytes, _, .unit = "bytes", .doc = "And its size.") \
     F (UINT, incarnation, _, .doc = "Of its log, drawn when that was made.") \
-    F (STRING, refused, _, .max = 200, .doc = "Why the others refuse it, and what to do; empty: they don't.") \
+    F (STRING, refused, _, .max = 400, .doc = "Why the others refuse it, and what to do; empty: they don't.") \
     F (UINT, refusals, _, .doc = "Messages of other masters that it dropped because their log is not the one that is known.") \
     F (UINT, elections, _, .doc = "Its campaigns since its start.") \
     F (UINT, anomalies, _, .doc = "Messages that made no sense.") \

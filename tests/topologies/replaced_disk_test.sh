@@ -26,12 +26,17 @@ sleep 1
 
 "$nexus" master list | grep -qE "^$lost .*refused" || fail "master list doesn't show it: $("$nexus" master list)"
 
+# Whoever adds it as it is hears that this won't do.
+key_of() { grep -A1 "name: $1\$" "$dir/$1/master.yaml" | grep -oE '[0-9a-f]{64}'; }
+link_of() { sed -n 's/^bind: "\(.*\)"$/\1/p' "$dir/$1/master.yaml"; }
+expect 73 "$lost is there already, and refused" \
+    "$nexus" master add "$lost" --key "$(key_of "$lost")" --link "$(link_of "$lost")" --wait 5
+
 # Removed, emptied, and let in again. nexus up restarts nodes that die: a changed configuration is
 # read then.
 replace() {
     "$nexus" master remove "$1" >/dev/null
-    key=$(grep -A1 "name: $1\$" "$dir/$1/master.yaml" | grep -oE '[0-9a-f]{64}')
-    link=$(sed -n 's/^bind: "\(.*\)"$/\1/p' "$dir/$1/master.yaml")
+    key=$(key_of "$1") link=$(link_of "$1")
     grep -q '^join: true' "$dir/$1/master.yaml" || sed -i '/^site:/a join: true' "$dir/$1/master.yaml"
     kill -9 "$(pid_of "$1")"
     rm -rf "$dir/$1/log" "$dir/$1/ledger" "$dir/$1/founders"
@@ -52,3 +57,14 @@ other=m3
 replace "$other"
 until_true 10 "$other takes part again" shows "^$other +follower"
 [ "$("$nexus" kv get before)" = 1 ] || fail "the store has forgotten something"
+
+# One that makes its ledger anew reads in the log of its removal, which is long ago.
+removals() { grep -c "this master was removed" "$dir/$other/node.log" || true; }
+before=$(removals)
+kill -9 "$(pid_of "$other")"
+rm -rf "$dir/$other/ledger"
+"$nexus" kv put after 3 >/dev/null
+api=https://127.0.0.1:$(sed -n 's/^  port: *//p' "$dir/$other/master.yaml")
+has_it() { [ "$("$nexus" kv get after --stale --endpoint "$api")" = 3 ]; }
+until_true 20 "$other makes its ledger anew" has_it
+[ "$(removals)" = "$before" ] || fail "$other takes its removal, which is long ago, for news"

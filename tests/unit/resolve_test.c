@@ -39,8 +39,22 @@ static void test_split (void **state)
     }
 }
 
+static void test_wildcards (void **state)
+{
+    (void)state;
+    static const char *const nowhere[] = {"tcp://*:7400", "tcp://0.0.0.0:7400", "tcp://[::]:7400",
+                                          "tcp://[::ffff:0.0.0.0]:1", "tcp://10.0.0.1:0"};
+    static const char *const somewhere[] = {"tcp://10.0.0.1:7400", "tcp://[::1]:7400",
+                                            "tcp://a.example:1", "ipc:///run/link", "nothing"};
+    for (size_t i = 0; i < sizeof nowhere / sizeof nowhere[0]; i++)
+        assert_true (resolve_is_wildcard (nowhere[i]));
+    for (size_t i = 0; i < sizeof somewhere / sizeof somewhere[0]; i++)
+        assert_false (resolve_is_wildcard (somewhere[i]));
+}
+
 int main (void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test (test_split)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test (test_split),
+                                       cmocka_unit_test (test_wildcards)};
     return cmocka_run_group_tests (tests, NULL, NULL);
 }
