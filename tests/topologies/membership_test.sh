@@ -125,11 +125,13 @@ has_voters 5 || fail "$("$nexus" master list)"
 
 # The leader is removed: another one takes over, and the removed one is of no use.
 old=$(leader)
+lines=$(wc -l <"$dir/$old/node.log")
 expect 0 "$old is removed" "$nexus" master remove "$old"
 [ "$(leader)" != "$old" ] || fail "$old leads still"
 has_voters 4 || fail "$("$nexus" master list)"
 # It hears of it, unless the new leader decided before it had the ear of the old one.
-until_true 5 "$old hears of it" grep -qE "was removed from the cluster|peer refused our key" "$dir/$old/node.log"
+hears() { tail -n +$((lines + 1)) "$dir/$old/node.log" | grep -qE "was removed from the cluster|peer refused our key"; }
+until_true 5 "$old hears of it" hears
 kill -9 "$(pid "$old")"
 
 # A leading master that is stopped hands over first.
