@@ -150,6 +150,8 @@ int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
     if (durability == RAFT_LOG_JOURNALED && self->tail.fd < 0 &&
         raft_log_tail_open (&self->tail, self->env.dir, error) != 0)
         return -1;
+    if (durability == RAFT_LOG_JOURNALED)
+        raft_log_tail_note_boot (&self->tail);
     int code = mdb_env_set_flags (self->env.env, MDB_NOMETASYNC, durability == RAFT_LOG_PIPELINED);
     if (code)
         return lmdb_env_error (&self->env, code, "change its mode", error);

@@ -63,41 +63,45 @@ static int fill (int fd)
 
 /*  ---- DIR/boot ------------------------------------------------------------- */
 
-static bool boot_path (const char *dir, char path[PATH_MAX])
+static bool boot_path (const raft_log_tail_t *self, char path[PATH_MAX])
 {
-    return snprintf (path, PATH_MAX, "%s/boot", dir) < PATH_MAX;
+    int dir = (int)(strlen (self->path) - strlen ("tail"));
+    return snprintf (path, PATH_MAX, "%.*sboot", dir, self->path) < PATH_MAX;
 }
 
-/*  Is this the boot that DIR/boot names? From now on it is. Nothing depends on its being written. */
-static bool note_boot (const char *dir)
+/*  Does DIR/boot name this boot? */
+static bool same_boot (const raft_log_tail_t *self)
 {
     char path[PATH_MAX], now[BOOT_ID_MAX], then[BOOT_ID_MAX] = "";
     boot_id_read (now);
-    if (!*now || !boot_path (dir, path))
+    FILE *file = *now && boot_path (self, path) ? fopen (path, "re") : NULL;
+    if (!file)
         return false;
-    FILE *file = fopen (path, "re");
-    if (file && !fgets (then, sizeof then, file))
-        then[0] = 0;
-    if (file)
-        fclose (file);
-    if (strcmp (now, then) == 0)
-        return true;
-    file = fopen (path, "we");
-    if (file) {
-        fputs (now, file);
-        fclose (file);
-    }
-    return false;
+    bool read = fgets (then, sizeof then, file) != NULL;
+    fclose (file);
+    return read && strcmp (now, then) == 0;
 }
 
 /*  A write has failed: what the disk has of it, nobody knows. */
 static void forget_boot (const raft_log_tail_t *self)
 {
     char path[PATH_MAX];
-    size_t dir = strlen (self->path) - strlen ("tail");
-    if (snprintf (path, sizeof path, "%.*sboot", (int)dir, self->path) < PATH_MAX)
+    if (boot_path (self, path))
         unlink (path);
 }
+
+void raft_log_tail_note_boot (const raft_log_tail_t *self)
+{
+    char path[PATH_MAX], now[BOOT_ID_MAX];
+    boot_id_read (now);
+    FILE *file = boot_path (self, path) ? fopen (path, "we") : NULL;
+    if (!file)
+        return;
+    fputs (now, file);
+    fclose (file);
+}
+
+/*  ---- opening -------------------------------------------------------------- */
 
 int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *error)
 {
@@ -123,7 +127,7 @@ int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *e
     if (directory >= 0)
         close (directory);
     if (code == 0 && self->path) {
-        self->unbroken = note_boot (dir);
+        self->unbroken = same_boot (self);
         return 0;
     }
     raft_log_tail_close (self);

@@ -57,10 +57,8 @@ typedef struct {
     uint64_t number; /* of the next record */
     size_t used;     /* of its half */
     uint64_t previous, previous_count;
-    bool unbroken; /* the machine has not booted since this was opened before */
-    uint8_t
-        *blocks; /* what is written next: whole blocks, of which the first begins with the end of
-                        what was written last */
+    bool unbroken;   /* DIR/boot named this boot when it was opened */
+    uint8_t *blocks; /* written next: whole ones, the first begins with the end of the last write */
     size_t blocks_size;
 } raft_log_tail_t;
 
@@ -68,6 +66,11 @@ typedef struct {
     what is read is what the disk has. */
 int raft_log_tail_open (raft_log_tail_t *self, const char *dir, nexus_error_t *error);
 void raft_log_tail_close (raft_log_tail_t *self);
+
+/*  Nothing in the tail counts: what will is written in this boot. Not earlier, or a record that the loss
+    of power before this boot cut short would pass for one that has rotted. A boot that can't be
+    noted costs only that distinction. */
+void raft_log_tail_note_boot (const raft_log_tail_t *self);
 
 /*  Visits the writes of that generation, and of the one that follows it, in order; what they point
    to is theirs for the visit only. -1: visit refused one (it says why), or one is unreadable

@@ -488,6 +488,27 @@ static void test_rot_of_the_last_record (void **state)
     }
 }
 
+/*  Power is lost, the machine boots, and the process that starts dies before it has brought the tail to
+    LMDB: the next one still knows that the record may have been cut short. */
+static void test_a_start_after_a_boot_that_is_cut_short (void **state)
+{
+    (void)state;
+    char dir[64];
+    nexus_error_t error = {0};
+    temp_dir_new (dir);
+    size_t at = be_killed (dir, 300);
+    alter (dir, (off_t)(at + 150), "?????", 5);
+    boot (dir);
+    faults_set (FILES " write eio times=1");
+    assert_null (raft_log_open (dir, MAP_SIZE, &error));
+    faults_set (NULL);
+    raft_log_t *log = raft_log_open (dir, MAP_SIZE, &error);
+    assert_non_null (log);
+    assert_int_equal (state_of (log).last, 3);
+    raft_log_close (&log);
+    temp_dir_remove (dir);
+}
+
 /*  What was written while a settling was under way stands in the other half; a start that finds
     both puts them together, and one that misses the end of the first says so. */
 static void test_two_generations (void **state)
@@ -745,6 +766,7 @@ int main (void)
         cmocka_unit_test (test_settling_that_fails),
         cmocka_unit_test (test_tails_that_are_damaged),
         cmocka_unit_test (test_rot_of_the_last_record),
+        cmocka_unit_test (test_a_start_after_a_boot_that_is_cut_short),
         cmocka_unit_test (test_two_generations),
         cmocka_unit_test (test_a_tail_that_is_missing),
         cmocka_unit_test (test_short_meta_page),
