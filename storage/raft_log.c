@@ -136,10 +136,7 @@ int raft_log_write (raft_log_t *self, const raft_log_write_t *writes, size_t cou
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = raft_log_change_write (&change, &writes[i]);
-    bool mended = change.mended;
-    if (raft_log_change_end (&change, rc) != 0)
-        return -1;
-    return mended ? raft_log_check_again (self, error) : 0;
+    return raft_log_change_end (&change, rc);
 }
 
 int raft_log_set_durability (raft_log_t *self, raft_log_durability_t durability,
@@ -213,11 +210,7 @@ int64_t raft_log_compact (raft_log_t *self, uint64_t index, nexus_error_t *error
     if (raft_log_change_begin (&change, self, error) != 0)
         return -1;
     int64_t left = raft_log_change_drop (&change, index, false);
-    bool mended = change.mended;
-    if (raft_log_change_end (&change, left < 0 ? -1 : 0) != 0 ||
-        (mended && raft_log_check_again (self, error) != 0))
-        return -1;
-    return left;
+    return raft_log_change_end (&change, left < 0 ? -1 : 0) == 0 ? left : -1;
 }
 
 /*  ---- life --------------------------------------------------------------- */
@@ -240,7 +233,7 @@ raft_log_t *raft_log_open (const char *dir, size_t map_size, nexus_error_t *erro
     if (prepare_file (self, dir, map_size, error) != 0 ||
         lmdb_env_open (&self->env, dir, map_size, 0, 0, error) != 0 ||
         open_table (self, false, error) != 0 ||
-        raft_log_check_all (self, &self->now, &check, error) != 0 ||
+        raft_log_check_committed (self, &self->now, &check, error) != 0 ||
         raft_log_check_commit (self, &self->now.state, error) != 0 ||
         raft_log_take_tail (self, dir, error) != 0)
         raft_log_close (&self);

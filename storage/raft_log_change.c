@@ -48,6 +48,28 @@ static int change_commit (raft_log_change_t *self)
     return 0;
 }
 
+/*  Where the lowest damage is gone there may be more: all is read again before others learn
+    of either. */
+int raft_log_change_check (raft_log_change_t *self)
+{
+    raft_log_content_t content = {0};
+    raft_log_check_t check;
+    if (!self->mended)
+        return 0;
+    if (raft_log_check_all (self->log, self->txn, &content, &check, self->error) != 0)
+        return -1;
+    self->content.state.damaged = check.damaged;
+    self->content.state.last_term = content.state.last_term;
+    return 0;
+}
+
+/*  What a reader found meanwhile must not be forgotten, unless all was read again. Under lock. */
+uint64_t raft_log_change_damaged (const raft_log_change_t *self)
+{
+    uint64_t noted = self->log->now.state.damaged;
+    return self->mended || noted == self->damaged ? self->content.state.damaged : noted;
+}
+
 /*  rc: whether the changes succeeded. Commits or forgets them. */
 int raft_log_change_end (raft_log_change_t *self, int rc)
 {
@@ -58,17 +80,15 @@ int raft_log_change_end (raft_log_change_t *self, int rc)
             rc = raft_log_refuse_lmdb (self, code, "write its state");
     }
     if (rc == 0)
+        rc = raft_log_change_check (self);
+    if (rc == 0)
         rc = change_commit (self);
     else
         mdb_txn_abort (self->txn);
     if (rc == 0) {
         pthread_mutex_lock (&log->lock);
-        raft_log_content_t old = log->now;
+        self->content.state.damaged = raft_log_change_damaged (self);
         log->now = self->content;
-        /*  What a reader found meanwhile must not be forgotten. */
-        if (old.state.damaged != self->damaged)
-            log->now.state.damaged = old.state.damaged;
-        self->content = old;
         pthread_mutex_unlock (&log->lock);
     }
     return rc;
@@ -136,8 +156,10 @@ static int repair (raft_log_change_t *self, const raft_log_entry_t *entry, uint6
     if (index > state->last || entry->size > RAFT_LOG_ENTRY_MAX)
         return raft_log_refuse (self, "repair entry", index);
     uint64_t own = change_known_term (self, index);
-    if (own == entry->term)
+    if (own == entry->term) {
+        self->mended |= index == self->damaged; /* who found it so looked at what was before */
         return 0;
+    }
     uint64_t next = index < state->last && index + 1 != behind ? index + 1 : 0;
     uint64_t after = next ? change_known_term (self, next) : 0;
     if (own || entry->term == 0 || entry->term < change_known_term (self, index - 1) ||

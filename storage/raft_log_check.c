@@ -72,7 +72,7 @@ void raft_log_note_damage (raft_log_t *self, uint64_t index)
 {
     pthread_mutex_lock (&self->lock);
     raft_log_state_t *state = &self->now.state;
-    if (!state->damaged || index < state->damaged)
+    if (index >= state->first && (!state->damaged || index < state->damaged))
         state->damaged = index;
     pthread_mutex_unlock (&self->lock);
 }
@@ -119,12 +119,9 @@ static void check_entry (raft_log_check_t *check, MDB_val key, MDB_val value)
 }
 
 /*  Reads the state and every entry. -1: the state can't be read, or LMDB's pages. */
-int raft_log_check_all (raft_log_t *self, raft_log_content_t *content, raft_log_check_t *check,
-                        nexus_error_t *error)
+int raft_log_check_all (raft_log_t *self, MDB_txn *txn, raft_log_content_t *content,
+                        raft_log_check_t *check, nexus_error_t *error)
 {
-    MDB_txn *txn = lmdb_env_begin (&self->env, false, error);
-    if (!txn)
-        return -1;
     MDB_cursor *cursor = NULL;
     MDB_val key, value;
     int rc = -1;
@@ -154,6 +151,16 @@ int raft_log_check_all (raft_log_t *self, raft_log_content_t *content, raft_log_
 done:
     if (cursor)
         mdb_cursor_close (cursor);
+    return rc;
+}
+
+int raft_log_check_committed (raft_log_t *self, raft_log_content_t *content,
+                              raft_log_check_t *check, nexus_error_t *error)
+{
+    MDB_txn *txn = lmdb_env_begin (&self->env, false, error);
+    if (!txn)
+        return -1;
+    int rc = raft_log_check_all (self, txn, content, check, error);
     mdb_txn_abort (txn);
     return rc;
 }
@@ -172,28 +179,11 @@ int raft_log_check_commit (raft_log_t *self, const raft_log_state_t *state, nexu
         (unsigned long long)state->hard.commit, (unsigned long long)state->hard.term);
 }
 
-/*  The lowest damage is gone; there may be more. */
-int raft_log_check_again (raft_log_t *self, nexus_error_t *error)
-{
-    raft_log_content_t content = {0};
-    raft_log_check_t check;
-    int rc = raft_log_check_all (self, &content, &check, error);
-    if (rc == 0) {
-        pthread_mutex_lock (&self->lock);
-        self->now.state.damaged = check.damaged;
-        /*  That of what is gathered is known. */
-        if (self->now.state.last == content.state.last)
-            self->now.state.last_term = content.state.last_term;
-        pthread_mutex_unlock (&self->lock);
-    }
-    return rc;
-}
-
 int raft_log_check (raft_log_t *self, nexus_error_t *error)
 {
     raft_log_content_t content = {0};
     raft_log_check_t check;
-    int rc = raft_log_check_all (self, &content, &check, error);
+    int rc = raft_log_check_committed (self, &content, &check, error);
     if (rc == 0 && check.damaged) {
         raft_log_note_damage (self, check.damaged);
         rc = nexus_error_set (error, NEXUS_CORRUPT, "%.200s: %s", self->env.dir, check.error.text);

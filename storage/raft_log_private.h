@@ -91,13 +91,14 @@ typedef struct {
     nexus_error_t error; /* of the first damage */
 } raft_log_check_t;
 
-/*  Reads the state and every entry. -1: the state can't be read, or LMDB's pages. */
-int raft_log_check_all (raft_log_t *self, raft_log_content_t *content, raft_log_check_t *check,
-                        nexus_error_t *error);
+/*  Reads the state and every entry, of a transaction or of what is committed. -1: the state can't
+    be read, or LMDB's pages. */
+int raft_log_check_all (raft_log_t *self, MDB_txn *txn, raft_log_content_t *content,
+                        raft_log_check_t *check, nexus_error_t *error);
+int raft_log_check_committed (raft_log_t *self, raft_log_content_t *content,
+                              raft_log_check_t *check, nexus_error_t *error);
 /*  What was committed can't be gone: then it is not the disk that we wrote to. */
 int raft_log_check_commit (raft_log_t *self, const raft_log_state_t *state, nexus_error_t *error);
-/*  The lowest damage is gone; there may be more. */
-int raft_log_check_again (raft_log_t *self, nexus_error_t *error);
 
 /*  ---- raft_log_change.c ----------------------------------------------------- */
 
@@ -115,6 +116,10 @@ typedef struct {
 int raft_log_change_begin (raft_log_change_t *self, raft_log_t *log, nexus_error_t *error);
 /*  rc: whether the changes succeeded. Commits or forgets them. */
 int raft_log_change_end (raft_log_change_t *self, int rc);
+/*  Where something is mended, reads all again; the state must have been put. */
+int raft_log_change_check (raft_log_change_t *self);
+/*  What is damaged when it is committed; a reader may have found more. Under lock. */
+uint64_t raft_log_change_damaged (const raft_log_change_t *self);
 /*  Both return -1, with the words for it. */
 int raft_log_refuse (raft_log_change_t *self, const char *what, uint64_t index);
 int raft_log_refuse_lmdb (raft_log_change_t *self, int code, const char *doing);

@@ -60,6 +60,8 @@ static int settle_apart (raft_log_t *self, nexus_error_t *error)
     int rc = code ? raft_log_refuse_lmdb (&change, code, "append") : compact_apart (self, &change);
     if (rc == 0 && (code = raft_log_put_state (self, change.txn, &change.content)) != 0)
         rc = raft_log_refuse_lmdb (&change, code, "write its state");
+    if (rc == 0)
+        rc = raft_log_change_check (&change);
     if (rc != 0) {
         mdb_txn_abort (change.txn);
         lmdb_env_poison (&self->env, code ? code : EIO);
@@ -71,9 +73,10 @@ static int settle_apart (raft_log_t *self, nexus_error_t *error)
     self->now.generation = change.content.generation;
     self->now.state.first = change.content.state.first;
     self->now.state.previous_term = change.content.state.previous_term;
+    self->now.state.damaged = raft_log_change_damaged (&change);
     raft_log_forget_gathered (&self->settling);
     pthread_mutex_unlock (&self->lock);
-    return change.mended ? raft_log_check_again (self, error) : 0;
+    return 0;
 }
 
 static void *settler (void *arg)
