@@ -23,7 +23,7 @@ __attribute__ ((constructor)) static void forget_in_children (void)
         _exit (71); /* EX_OSERR: no memory for three pointers */
 }
 
-pid_t getpid (void)
+__attribute__ ((visibility ("default"))) pid_t getpid (void)
 {
     pid_t pid = atomic_load_explicit (&known, memory_order_relaxed);
     if (pid == 0) {
