@@ -1,4 +1,5 @@
 /*  master - nexus master list, add, promote, remove, transfer */
+#include "actors/protocol/consensus.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/table.h"
@@ -151,10 +152,8 @@ static int check_admitted (const master_info_t *info, nexus_error_t *error)
     return nexus_error_set (
         error, NEXUS_EXISTS,
         "%s is there already, and refused: its log is not the one on record, its "
-        "disk was lost or replaced. Remove it (nexus master remove %s), stop it, "
-        "empty its directory but for node.key, start it with `join: true`, and "
-        "add it again",
-        info->name, info->name);
+        "disk was lost or replaced; " CONSENSUS_REPLACE_MASTER,
+        info->name);
 }
 
 static void say_progress (const master_info_t *info, char *said, size_t size)

@@ -159,9 +159,7 @@ static void s_begin (election_t *self, context_t *ctx, const applied_t *message)
         nexus_error_set (
             &error, NEXUS_CORRUPT,
             "%s (applied %llu, commit %llu, log ends at %llu). Of this master's "
-            "directory a part is gone, or older than the rest: remove the master, empty "
-            "the directory but for node.key and its configuration, and let it join "
-            "again (`join: true`, nexus master add)",
+            "directory a part is gone, or older than the rest: " CONSENSUS_REPLACE_MASTER,
             reason, (unsigned long long)applied, (unsigned long long)self->hard.commit,
             (unsigned long long)config.storage.last (config.storage.self));
         self->failed = true;
@@ -531,8 +529,8 @@ static void s_check_contradiction (election_t *self, context_t *ctx)
         &error, NEXUS_CORRUPT,
         "entry %" PRIu64 " was committed here, and the leader has another one there: a "
         "master has lost what it had acknowledged (rot, an old copy of its disk). Keep "
-        "a copy of this directory, it may hold what the others lack; then remove this "
-        "master, empty its directory but for node.key, and let it join again",
+        "a copy of this one's directory, it may hold what the others lack; "
+        "then " CONSENSUS_REPLACE_MASTER,
         self->status.contradicted);
     self->failed = true;
     context_fail (ctx, &error);

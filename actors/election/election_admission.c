@@ -169,26 +169,22 @@ static void s_refuse_peer (election_t *self, context_t *ctx, election_peer_t *pe
     if (election_now_ms (ctx) < peer->complain_ms)
         return;
     peer->complain_ms = election_now_ms (ctx) + COMPLAIN_MS;
-    log_error (
-        context_log (ctx),
-        "a master comes with another log than is on record: its disk was lost or replaced. "
-        "It is not listened to; remove it (nexus master remove), empty its directory but for "
-        "node.key, put `join: true` into its configuration, and add it again",
-        LOG_NODE ("master", &peer->key),
-        LOG_UINT ("on_record", election_on_record (self, &peer->key)),
-        LOG_UINT ("its_log", incarnation));
+    log_error (context_log (ctx),
+               "a master comes with another log than is on record: its disk was lost or replaced. "
+               "It is not listened to; " CONSENSUS_REPLACE_MASTER,
+               LOG_NODE ("master", &peer->key),
+               LOG_UINT ("on_record", election_on_record (self, &peer->key)),
+               LOG_UINT ("its_log", incarnation));
 }
 
 static void s_be_refused (election_t *self, context_t *ctx, uint64_t expected)
 {
     if (self->refused_as != expected)
-        log_error (
-            context_log (ctx),
-            "this master's log is not the one that the others have on record: its disk was "
-            "lost or replaced. Nothing that it says counts, and it waits. Remove it (nexus "
-            "master remove), empty its directory but for node.key, put `join: true` into its "
-            "configuration, and add it again",
-            LOG_UINT ("on_record", expected), LOG_UINT ("its_log", self->incarnation));
+        log_error (context_log (ctx),
+                   "this master's log is not the one that the others have on record: its disk was "
+                   "lost or replaced. Nothing that it says counts, and it "
+                   "waits; " CONSENSUS_REPLACE_MASTER,
+                   LOG_UINT ("on_record", expected), LOG_UINT ("its_log", self->incarnation));
     self->refused_as = expected;
 }
 

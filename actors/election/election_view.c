@@ -64,9 +64,8 @@ static uint64_t s_gauge (context_t *ctx, const char *name, const char *help)
 }
 
 static const char s_refused[] =
-    "its log is not the one that the others have on record: its disk was lost or replaced. Remove "
-    "it (nexus master remove), stop it, empty its directory but for node.key, start it with `join: "
-    "true` and add it again (nexus master add)";
+    "its log is not the one that the others have on record: its disk was lost or "
+    "replaced; " CONSENSUS_REPLACE_MASTER;
 
 static void s_fill (const election_t *self, context_t *ctx, raft_view_t *view)
 {

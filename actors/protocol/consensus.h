@@ -7,6 +7,11 @@
 #include "actors/protocol/cluster.h"
 #include "runtime/message.h"
 
+/*  What to do about a master whose directory can't be trusted any more; ends a sentence. */
+#define CONSENSUS_REPLACE_MASTER                                                              \
+    "remove it (nexus master remove), stop it, empty its directory but for node.key and its " \
+    "configuration, start it with `join: true`, and add it again (nexus master add)"
+
 /* clang-format off */
 
 #define CONSENSUS_ENTRY(F) \
