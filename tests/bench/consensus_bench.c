@@ -53,6 +53,27 @@ static const option_t options_table[] = {
     {0},
 };
 
+typedef enum { PHASE_WRITES, PHASE_READS, PHASE_FAILOVER, PHASE_RESTART, PHASES } phase_t;
+static const char *const phase_names[PHASES] = {"writes", "reads", "failover", "restart"};
+
+/*  Names with commas between them. */
+static int parse_phases (const char *text, bool ret_wanted[PHASES], nexus_error_t *error)
+{
+    for (size_t size; *text; text += size + (text[size] == ',')) {
+        size = strcspn (text, ",");
+        size_t i = 0;
+        while (i < PHASES &&
+               (strlen (phase_names[i]) != size || strncmp (phase_names[i], text, size) != 0))
+            i++;
+        if (i == PHASES)
+            return nexus_error_set (
+                error, NEXUS_INVALID,
+                "--phases: \"%.*s\" is none of writes, reads, failover, restart", (int)size, text);
+        ret_wanted[i] = true;
+    }
+    return 0;
+}
+
 typedef struct {
     options_t *options;
     char dir[PATH_MAX];
@@ -61,15 +82,11 @@ typedef struct {
     report_t *report;
     uint64_t rounds, kills, entries;
     double seconds;
+    bool phases[PHASES];
     load_result_t *result; /* shared with the generators */
     uint8_t *acknowledged;
     uint64_t seed;
 } bench_t;
-
-static bool phase_wanted (const bench_t *self, const char *name)
-{
-    return strstr (options_text (self->options, "phases"), name) != NULL;
-}
 
 static void say (const char *format, ...) __attribute__ ((format (printf, 1, 2)));
 static void say (const char *format, ...)
@@ -353,10 +370,14 @@ static int prepare (bench_t *self, nexus_error_t *error)
     if (options_number (options, "rounds", 1, 100, &self->rounds, error) ||
         options_number (options, "kills", 0, 1000, &self->kills, error) ||
         options_number (options, "entries", 0, 100000000, &self->entries, error) ||
+        parse_phases (options_text (options, "phases"), self->phases, error) ||
         prepare_dir (self, error))
         return -1;
     const store_t *const stores[STORES] = {&nexus_store, &etcd_store};
     const char *only = options_text (options, "only");
+    if (only && strcmp (only, nexus_store.name) && strcmp (only, etcd_store.name))
+        return nexus_error_set (error, NEXUS_INVALID, "--only: expected %s or %s, not \"%s\"",
+                                nexus_store.name, etcd_store.name, only);
     for (unsigned i = 0; i < STORES; i++) {
         if (only && strcmp (only, stores[i]->name))
             continue;
@@ -369,14 +390,14 @@ static int prepare (bench_t *self, nexus_error_t *error)
 
 static int run (bench_t *self, nexus_error_t *error)
 {
-    if (phase_wanted (self, "writes") && measure_loads (self, LOAD_PUT, error))
+    if (self->phases[PHASE_WRITES] && measure_loads (self, LOAD_PUT, error))
         return -1;
-    if (phase_wanted (self, "reads") && measure_loads (self, LOAD_GET, error))
+    if (self->phases[PHASE_READS] && measure_loads (self, LOAD_GET, error))
         return -1;
     measure_memory (self, "after the loads");
-    if (phase_wanted (self, "failover") && measure_failover (self, error))
+    if (self->phases[PHASE_FAILOVER] && measure_failover (self, error))
         return -1;
-    if (phase_wanted (self, "restart")) {
+    if (self->phases[PHASE_RESTART]) {
         if (measure_restart (self, error))
             return -1;
         measure_memory (self, "at the end");
@@ -412,14 +433,16 @@ int main (int argc, char **argv)
     self.result = cluster_shared (sizeof (*self.result));
     self.acknowledged = cluster_shared (FAILOVER_KEYS);
     self.report = report_new (options_flag (self.options, "json"));
-    int rc = prepare (&self, &error) || run (&self, &error);
+    int rc = prepare (&self, &error) ? 64 : run (&self, &error) ? 1 : 0;
     if (options_flag (self.options, "hold")) {
         say ("Return ends it\n");
         (void)getchar ();
     }
     for (unsigned i = 0; i < STORES; i++)
         cluster_destroy (&self.clusters[i]);
-    if (rc)
+    if (rc == 64)
+        say ("consensus_bench: %s\n", error.text);
+    else if (rc)
         say ("consensus_bench: %s (its data stays in %s)\n", error.text, self.dir);
     else {
         report_print (self.report);
@@ -427,5 +450,5 @@ int main (int argc, char **argv)
     }
     report_destroy (&self.report);
     options_destroy (&self.options);
-    return rc ? 1 : 0;
+    return rc;
 }
