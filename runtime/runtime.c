@@ -43,22 +43,9 @@ struct runtime {
     pthread_mutex_t lock; /* of routes (for writing) and abandoned */
     abandoned_t *abandoned;
     metric_t *messages;
-    metric_t *dead[DEAD_REASONS];
+    metric_t *dead[DEAD_REASONS_OF_HOSTS];
     atomic_uint hosts;
     atomic_uint_fast64_t calls;
-};
-
-static const struct {
-    const char *name;
-    nexus_code_t code;
-    const char *text;
-} reasons[DEAD_REASONS] = {
-    [DEAD_NO_ACTOR] = {"no_actor", NEXUS_NOT_FOUND, "there is no such actor"},
-    [DEAD_NO_ROUTE] = {"no_route", NEXUS_UNAVAILABLE, "no link leads to that node"},
-    [DEAD_OVERFLOW] = {"overflow", NEXUS_EXHAUSTED, "its mailbox is full, retry later"},
-    [DEAD_ENDED] = {"ended", NEXUS_UNAVAILABLE, "the actor ended before it could answer"},
-    [DEAD_DEADLINE] = {"deadline", NEXUS_DEADLINE, "the deadline passed before it was handled"},
-    [DEAD_LATE] = {"late", NEXUS_DEADLINE, "the reply came after the deadline"},
 };
 
 static const record_key_t this_node;
@@ -97,9 +84,9 @@ static void make_metrics (runtime_t *self)
 {
     self->messages = metrics_counter (self->metrics, "nexus_messages_total",
                                       "Messages delivered to a mailbox of this node.", NULL);
-    for (int i = 0; i < DEAD_REASONS; i++) {
+    for (int i = 0; i < DEAD_REASONS_OF_HOSTS; i++) {
         char labels[64];
-        snprintf (labels, sizeof labels, "reason=\"%s\"", reasons[i].name);
+        snprintf (labels, sizeof labels, "reason=\"%s\"", dead_reasons[i].name);
         self->dead[i] = metrics_counter (self->metrics, "nexus_dead_letters_total",
                                          "Messages that could not be delivered.", labels);
     }
@@ -436,8 +423,8 @@ void runtime_dead (runtime_t *self, message_t **message_p, dead_reason_t reason)
         message_release (message_p); /* its watcher has ended too: nothing is lost */
         return;
     }
-    bury (self, message_p, self->dead[reason], reasons[reason].name, reasons[reason].code,
-          reasons[reason].text);
+    bury (self, message_p, self->dead[reason], dead_reasons[reason].name, dead_reasons[reason].code,
+          dead_reasons[reason].text);
 }
 
 void runtime_dead_letter (runtime_t *self, message_t **message_p, const char *reason,

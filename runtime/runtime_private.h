@@ -1,6 +1,7 @@
 /*  runtime_private - what runtime.c and host.c share; nobody else includes it */
 #pragma once
 
+#include "runtime/dead.h"
 #include "runtime/directory.h"
 #include "runtime/host.h"
 
@@ -29,16 +30,6 @@ void sender_flush (sender_t *self);
 void sender_close (sender_t *self);
 /*  Makes it the calling thread's, so that runtime_send finds it; NULL: none. */
 void sender_enter (sender_t *self);
-
-typedef enum {
-    DEAD_NO_ACTOR, /* there is no such actor */
-    DEAD_NO_ROUTE, /* nothing leads to that node */
-    DEAD_OVERFLOW, /* the mailbox's lane is full */
-    DEAD_ENDED,    /* the actor ended before it came to the message */
-    DEAD_DEADLINE, /* nobody waits for it any more */
-    DEAD_LATE,     /* a reply that came after its deadline */
-    DEAD_REASONS
-} dead_reason_t;
 
 /*  Delivers or makes a dead letter of it; sender may be NULL. */
 void runtime_post (runtime_t *self, sender_t *sender, message_t **message_p);

@@ -485,8 +485,8 @@ const char *simulator_name (const simulator_t *self, unsigned node)
 uint64_t simulator_dead_letters (const simulator_t *self, const char *reason)
 {
     uint64_t count = 0;
-    for (sim_dead_t i = 0; i < DEAD_REASONS; i++)
-        if (!reason || strcmp (sim_dead_name (i), reason) == 0)
+    for (dead_reason_t i = 0; i < DEAD_REASONS; i++)
+        if (!reason || strcmp (dead_reasons[i].name, reason) == 0)
             count += self->dead[i];
     return count;
 }

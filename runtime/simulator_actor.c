@@ -113,26 +113,6 @@ static message_t *lane_pop (sim_lane_t *lane)
     return message;
 }
 
-static const struct {
-    const char *name;
-    nexus_code_t code;
-    const char *text;
-} dead_reasons[DEAD_REASONS] = {
-    [DEAD_NO_ACTOR] = {"no_actor", NEXUS_NOT_FOUND, "there is no such actor"},
-    [DEAD_NO_ROUTE] = {"no_route", NEXUS_UNAVAILABLE, "no link leads to that node"},
-    [DEAD_OVERFLOW] = {"overflow", NEXUS_EXHAUSTED, "its mailbox is full, retry later"},
-    [DEAD_ENDED] = {"ended", NEXUS_UNAVAILABLE, "the actor ended before it could answer"},
-    [DEAD_DEADLINE] = {"deadline", NEXUS_DEADLINE, "the deadline passed before it was handled"},
-    [DEAD_LATE] = {"late", NEXUS_DEADLINE, "the reply came after the deadline"},
-    [DEAD_LINK_FULL] = {"link_full", NEXUS_UNAVAILABLE, "the link is full, retry later"},
-    [DEAD_NO_ID] = {"no_id", NEXUS_INVALID, "a record without an id can't leave its node"},
-};
-
-const char *sim_dead_name (sim_dead_t reason)
-{
-    return dead_reasons[reason].name;
-}
-
 static void reply_failure (simulator_t *self, unsigned node, const message_t *request,
                            nexus_code_t code, const char *text)
 {
@@ -150,7 +130,7 @@ static void reply_failure (simulator_t *self, unsigned node, const message_t *re
         sim_network_send (self, node, &reply);
 }
 
-void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p, sim_dead_t reason)
+void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p, dead_reason_t reason)
 {
     message_t *message = *message_p;
     *message_p = NULL;
@@ -677,7 +657,7 @@ static void run_due (sim_actor_t *actor)
 }
 
 /*  Why the actor does not get to see the message; DEAD_REASONS: it does. */
-static sim_dead_t refusal (sim_actor_t *actor, const message_t *message)
+static dead_reason_t refusal (sim_actor_t *actor, const message_t *message)
 {
     if (message->flags & MESSAGE_REPLY) {
         pending_entry_t request;
@@ -693,7 +673,7 @@ static sim_dead_t refusal (sim_actor_t *actor, const message_t *message)
 static void run_message (sim_actor_t *actor, sim_lane_t *lane)
 {
     message_t *message = lane_pop (lane);
-    sim_dead_t reason = refusal (actor, message);
+    dead_reason_t reason = refusal (actor, message);
     if (reason != DEAD_REASONS) {
         sim_dead_letter (actor->sim, actor->node, &message, reason);
         return;

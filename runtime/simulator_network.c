@@ -70,8 +70,8 @@ static message_t *decode (simulator_t *self, unsigned from, const message_t *sen
 }
 
 /*  Why the message does not even enter the link; DEAD_REASONS if it does. */
-static sim_dead_t refusal (simulator_t *self, unsigned from, unsigned to, const message_t *message,
-                           int64_t left_ns)
+static dead_reason_t refusal (simulator_t *self, unsigned from, unsigned to,
+                              const message_t *message, int64_t left_ns)
 {
     if (message->kind->id == 0)
         return DEAD_NO_ID;
@@ -88,7 +88,7 @@ static void transmit (simulator_t *self, unsigned from, unsigned to, message_t *
     buffer_clear (&self->scratch);
     record_encode (sent->kind, sent->body, &self->scratch);
     int64_t left_ns = sent->deadline_ns - sim_node_now (self, from);
-    sim_dead_t reason = refusal (self, from, to, sent, left_ns);
+    dead_reason_t reason = refusal (self, from, to, sent, left_ns);
     if (reason != DEAD_REASONS) {
         sim_dead_letter (self, from, message_p, reason);
         return;

@@ -8,6 +8,7 @@
 */
 #pragma once
 
+#include "runtime/dead.h"
 #include "runtime/simulator.h"
 #include "runtime/pending.h"
 #include "runtime/random.h"
@@ -115,19 +116,6 @@ typedef struct {
 
 enum { PARTITIONS_MAX = 16 };
 
-/*  Why a message is a dead letter: the host's reasons, and the links'. */
-typedef enum {
-    DEAD_NO_ACTOR,
-    DEAD_NO_ROUTE,
-    DEAD_OVERFLOW,
-    DEAD_ENDED,
-    DEAD_DEADLINE,
-    DEAD_LATE,
-    DEAD_LINK_FULL,
-    DEAD_NO_ID,
-    DEAD_REASONS
-} sim_dead_t;
-
 struct simulator {
     uint64_t seed;
     double settings[SIMULATOR_SETTING_COUNT];
@@ -226,9 +214,9 @@ void sim_actors_resume (simulator_t *self, unsigned node);
 void sim_actor_expire (simulator_t *self, const timer_entry_t *entry);
 /*  Puts a message into a local actor's mailbox, or makes it a dead letter. */
 void sim_deliver (simulator_t *self, unsigned node, message_t **message_p);
-const char *sim_dead_name (sim_dead_t reason);
 /*  Counts it; a request's sender gets a failure. */
-void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p, sim_dead_t reason);
+void sim_dead_letter (simulator_t *self, unsigned node, message_t **message_p,
+                      dead_reason_t reason);
 
 /*  ---- simulator_network.c ----------------------------------------------- */
 
