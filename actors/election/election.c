@@ -519,19 +519,27 @@ static void s_tell_damage (election_t *self, context_t *ctx)
     self->damaged = damaged;
 }
 
-/*  Going on would answer with another state than the others. */
+/*  Going on would answer with another state than the others, or count for what isn't there. */
 static void s_check_contradiction (election_t *self, context_t *ctx)
 {
     nexus_error_t error;
-    if (!self->status.contradicted)
+    if (!self->status.contradicted && !self->status.forgotten)
         return;
-    nexus_error_set (
-        &error, NEXUS_CORRUPT,
-        "entry %" PRIu64 " was committed here, and the leader has another one there: a "
-        "master has lost what it had acknowledged (rot, an old copy of its disk). Keep "
-        "a copy of this one's directory, it may hold what the others lack; "
-        "then " CONSENSUS_REPLACE_MASTER,
-        self->status.contradicted);
+    if (self->status.forgotten)
+        nexus_error_set (&error, NEXUS_CORRUPT,
+                         "this master acknowledged entry %" PRIu64 ", and its log ends before it, "
+                         "at %" PRIu64
+                         ": its directory is an older copy, or its disk lost what it had "
+                         "flushed; " CONSENSUS_REPLACE_MASTER,
+                         self->status.forgotten, self->status.last);
+    else
+        nexus_error_set (
+            &error, NEXUS_CORRUPT,
+            "entry %" PRIu64 " was committed here, and the leader has another one there: a "
+            "master has lost what it had acknowledged (rot, an old copy of its disk). Keep "
+            "a copy of this one's directory, it may hold what the others lack; "
+            "then " CONSENSUS_REPLACE_MASTER,
+            self->status.contradicted);
     self->failed = true;
     context_fail (ctx, &error);
 }

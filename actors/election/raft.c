@@ -504,6 +504,7 @@ void raft_status (const raft_t *self, raft_status_t *status)
         .disk_stalls = self->disk_stalls,
         .damaged = self->damaged,
         .contradicted = self->contradicted,
+        .forgotten = self->forgotten,
         .snapshot = self->snapshot_index,
     };
 }

@@ -236,12 +236,13 @@ typedef struct {
     uint64_t elections;          /* campaigns begun */
     int64_t election_timeout_ms; /* in force */
     int64_t heartbeat_ms;
-    uint64_t damaged;     /* the lowest entry that can't be read; 0: none. Until it is
+    uint64_t damaged;      /* the lowest entry that can't be read; 0: none. Until it is
                              fetched this node doesn't vote, lead or acknowledge more */
     uint64_t contradicted; /* this entry was committed here, and the leader has another one there:
                               somebody has lost what was acknowledged. 0: nothing like that */
-    uint64_t disk_stalls; /* leaderships given up because the own disk hung */
-    uint64_t snapshot;    /* the index that the durable copy covers; 0: none */
+    uint64_t forgotten;    /* this entry was acknowledged from here, and is not there. 0: none */
+    uint64_t disk_stalls;  /* leaderships given up because the own disk hung */
+    uint64_t snapshot;     /* the index that the durable copy covers; 0: none */
 } raft_status_t;
 void raft_status (const raft_t *self, raft_status_t *status);
 

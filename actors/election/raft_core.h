@@ -105,6 +105,12 @@ struct raft {
     raft_offer_t offer; /* follower: the leader's, to be handed out */
 
     uint64_t contradicted; /* committed here, and something else at the leader; 0: nothing is */
+    uint64_t forgotten;    /* acknowledged, and not there; 0: nothing is */
+    struct {
+        unsigned count; /* heartbeat rounds in a row that say so, */
+        uint64_t last;  /* the last one of them, */
+        uint64_t term;  /* and whose they are */
+    } lacking;
     uint64_t anomalies;
     uint64_t elections;
     uint64_t disk_stalls;

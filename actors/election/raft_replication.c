@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+enum { FORGOTTEN_ROUNDS = 8 };
+
 uint64_t raft_push (raft_t *self, raft_entry_type_t type, raft_blob_t *blob)
 {
     raft_entry_t entry = {
@@ -318,8 +320,27 @@ void raft_heartbeat (raft_t *self)
     }
 }
 
+/*  A heartbeat says no more to be committed than this node has acknowledged. What it lacks of that
+    its disk has lost, without a trace (an old copy of it, a flush that was none), and with it, maybe, a
+    vote. Said in many rounds and by none between them: the network may bring an old heartbeat
+    while what is damaged here is fetched. */
+static void s_remember (raft_t *self, const raft_message_t *message)
+{
+    if (self->damaged || message->commit <= raft_journal_last (&self->journal) ||
+        self->lacking.term != self->term) {
+        self->lacking.term = self->term;
+        self->lacking.count = 0;
+        self->lacking.last = message->context;
+    } else if (message->context > self->lacking.last) {
+        self->lacking.last = message->context;
+        if (++self->lacking.count == FORGOTTEN_ROUNDS)
+            self->forgotten = message->commit;
+    }
+}
+
 void raft_on_heartbeat (raft_t *self, const raft_message_t *message)
 {
+    s_remember (self, message);
     s_follow_commit (self, message->commit);
     if (self->damaged)
         raft_on_heartbeat_damaged (self, message);

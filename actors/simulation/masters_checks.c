@@ -505,6 +505,9 @@ void masters_check_turn (masters_t *self, machine_t *machine, const char *actor)
     if (election->raft->contradicted)
         masters_wrong (self, "%s has committed entry %llu, and the leader has another one there",
                        machine->name, U (election->raft->contradicted));
+    if (election->raft->forgotten)
+        masters_wrong (self, "%s has acknowledged entry %llu, and does not have it", machine->name,
+                       U (election->raft->forgotten));
     check_durable (self, machine, election->raft);
     check_counted (self, machine, election->raft);
     check_commit (self, machine, election->raft);

@@ -68,3 +68,19 @@ api=https://127.0.0.1:$(sed -n 's/^  port: *//p' "$dir/$other/master.yaml")
 has_it() { [ "$("$nexus" kv get after --stale --endpoint "$api")" = 3 ]; }
 until_true 20 "$other makes its ledger anew" has_it
 [ "$(removals)" = "$before" ] || fail "$other takes its removal, which is long ago, for news"
+
+# An older copy of its own directory: what it acknowledged since is lost. It ends, and says so.
+kill -STOP "$(pid_of "$other")"
+cp -a "$dir/$other/log" "$work/log"
+cp -a "$dir/$other/ledger" "$work/ledger"
+kill -CONT "$(pid_of "$other")"
+until_true 10 "$other takes part again" shows "^$other +follower"
+for i in $(seq 5); do "$nexus" kv put "since/$i" 4 >/dev/null; done
+api_has_it() { [ "$("$nexus" kv get since/5 --stale --endpoint "$api")" = 4 ]; }
+until_true 10 "$other has what was written since" api_has_it
+kill -9 "$(pid_of "$other")"
+rm -rf "$dir/$other/log" "$dir/$other/ledger"
+mv "$work/log" "$work/ledger" "$dir/$other/"
+says_so() { grep -q "this master acknowledged entry [0-9]*, and its log ends before it" "$dir/$other/node.log"; }
+until_true 20 "$other says that its directory is an older copy" says_so
+[ "$("$nexus" kv get since/5)" = 4 ] || fail "the store has forgotten something"

@@ -729,6 +729,9 @@ static inline void cluster_heal (cluster_t *self)
 /*  Log matching: same index and term, same entry and everything before it. */
 static inline void cluster_check_logs (cluster_t *self)
 {
+    for (uint64_t id = 1; id <= self->count; id++)
+        if (self->nodes[id].raft)
+            assert_int_equal (cluster_status (self, id).forgotten, 0);
     for (uint64_t a = 1; a <= self->count; a++)
         for (uint64_t b = a + 1; b <= self->count; b++) {
             cluster_node_t *one = &self->nodes[a], *other = &self->nodes[b];

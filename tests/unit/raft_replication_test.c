@@ -311,6 +311,34 @@ static void test_contradiction (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  A node that comes back with an older copy of its disk, in the same term, notices. */
+static void test_forgotten (void **state)
+{
+    (void)state;
+    for (unsigned lost = 0; lost <= 4; lost += 2) {
+        cluster_t *cluster = cluster_new (3, 5, NULL);
+        cluster_node_t *node = &cluster->nodes[3];
+        cluster_elect (cluster, 1);
+        for (uint64_t value = 1; value <= 10; value++)
+            assert_int_equal (cluster_propose (cluster, 1, value), RAFT_OK);
+        cluster_settle (cluster);
+        cluster_run (cluster, 300);
+        uint64_t last = cluster_status (cluster, 1).hard.commit;
+        assert_int_equal (cluster_status (cluster, 3).hard.commit, last);
+        cluster_crash (cluster, 3);
+        for (unsigned i = 0; i < lost; i++)
+            raft_blob_release (node->log[--node->log_count].blob);
+        node->applied = node->hard.commit = last - lost;
+        cluster_start (cluster, 3);
+        cluster_run (cluster, 3000);
+        assert_int_equal (cluster_leader (cluster), 1);
+        raft_status_t status = cluster_status (cluster, 3);
+        assert_int_equal (status.forgotten, lost ? last : 0);
+        assert_int_equal (status.last, last - lost);
+        cluster_destroy (&cluster);
+    }
+}
+
 /*  A suffix that is replaced while it is being written doesn't count when that write is done. */
 static void test_truncated_while_writing (void **state)
 {
@@ -503,6 +531,7 @@ int main (void)
         cmocka_unit_test (test_acknowledged_when_durable),
         cmocka_unit_test (test_single_node),
         cmocka_unit_test (test_contradiction),
+        cmocka_unit_test (test_forgotten),
         cmocka_unit_test (test_truncated_while_writing),
         cmocka_unit_test (test_disk_stall),
         cmocka_unit_test (test_learner),
