@@ -16,8 +16,8 @@
     take their place as always.
 
     If the leader has compacted what is missing, he offers a snapshot. It is taken
-    only if it covers the whole log: with less, entries would go that were
-    acknowledged.
+    only if it covers the whole log, but for what was never committed: with less,
+    entries would go that were acknowledged.
 */
 #include "actors/election/raft_core.h"
 

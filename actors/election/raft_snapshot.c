@@ -25,6 +25,19 @@ void raft_offer_snapshot (raft_t *self, tracker_progress_t *peer)
                      });
 }
 
+/*  Whether a copy up to that entry may take the place of a damaged log: it covers all of it, or what is
+    behind it was never committed. That is so if it has an earlier term than the copy's last entry:
+    terms never fall, so another entry than the committed one stands at the copy's end. */
+static bool s_covers (const raft_journal_t *journal, uint64_t index, uint64_t term)
+{
+    uint64_t i = raft_journal_last (journal);
+    if (index >= i)
+        return true;
+    while (i >= index && raft_journal_term (journal, i) == 0) /* damaged as well */
+        i--;
+    return i >= index && raft_journal_term (journal, i) < term;
+}
+
 void raft_on_snapshot (raft_t *self, const raft_message_t *message)
 {
     raft_journal_t *journal = &self->journal;
@@ -33,9 +46,9 @@ void raft_on_snapshot (raft_t *self, const raft_message_t *message)
         self->anomalies++;
         return;
     }
-    /* Damaged, nothing but the leader's entries helps, or a copy that covers the whole log. */
+    /* Damaged, nothing but the leader's entries helps, or such a copy. */
     if (self->damaged) {
-        if (message->index >= raft_journal_last (journal))
+        if (s_covers (journal, message->index, message->log_term))
             self->offer = (raft_offer_t){
                 .from = message->from, .index = message->index, .term = message->log_term};
         return;
@@ -55,7 +68,7 @@ void raft_on_snapshot (raft_t *self, const raft_message_t *message)
 raft_result_t raft_restore (raft_t *self, uint64_t index, uint64_t term)
 {
     raft_journal_t *journal = &self->journal;
-    bool instead = self->damaged && index >= raft_journal_last (journal); /* of a damaged log */
+    bool instead = self->damaged && s_covers (journal, index, term); /* of a damaged log */
     if (self->role == RAFT_LEADER ||
         (index <= journal->committed && !instead && !PLANTED (SNAPSHOT_OVER_NEWER)) ||
         index > RAFT_NUMBER_MAX || term == 0 || term > self->term)

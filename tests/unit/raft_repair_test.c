@@ -262,6 +262,51 @@ static void test_damage_that_is_compacted (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  What is behind the leader's copy must not go, unless it is of an earlier term than the copy's end:
+    then it was never committed. */
+static void test_copies_that_cover_a_damaged_log (void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t rotten[3]; /* of 4 that are there: terms 1, 3, 3, 3 */
+        uint64_t index, term;
+        bool taken;
+    } cases[] = {
+        {{2}, 4, 3, true},        {{2}, 3, 3, false},   {{2}, 3, 5, true},
+        {{2, 3, 4}, 3, 5, false}, {{2, 3}, 2, 5, true}, {{2, 4}, 3, 5, true},
+        {{2, 4}, 3, 3, false},    {{4}, 4, 5, true},    {{3, 4}, 3, 5, false},
+    };
+    for (size_t i = 0; i < sizeof (cases) / sizeof (cases[0]); i++) {
+        cluster_t *cluster = cluster_new (3, 2, NULL);
+        for (uint64_t id = 1; id <= 3; id++)
+            cluster_crash (cluster, id);
+        cluster_node_t *node = &cluster->nodes[1];
+        for (uint64_t k = 1; k <= 4; k++)
+            node->log[node->log_count++] = (raft_entry_t){.term = k > 1 ? 3 : 1, .index = k};
+        node->hard.term = 5;
+        node->no_fetch = true;
+        for (size_t k = 0; k < 3 && cases[i].rotten[k]; k++)
+            cluster_rot (cluster, 1, cases[i].rotten[k]);
+        cluster_start (cluster, 1);
+        raft_message_t message = {.type = RAFT_MSG_SNAP,
+                                  .from = 2,
+                                  .to = 1,
+                                  .term = 5,
+                                  .index = cases[i].index,
+                                  .log_term = cases[i].term};
+        raft_step (node->raft, &message);
+        cluster_pump (cluster, 1);
+        assert_int_equal (node->offer.index, cases[i].taken ? cases[i].index : 0);
+        assert_int_equal (raft_restore (node->raft, cases[i].index, cases[i].term),
+                          cases[i].taken ? RAFT_OK : RAFT_INVALID);
+        cluster_pump (cluster, 1);
+        raft_status_t status = cluster_status (cluster, 1);
+        assert_int_equal (status.last, cases[i].taken ? cases[i].index : 4);
+        assert_int_equal (status.damaged == 0, cases[i].taken);
+        cluster_destroy (&cluster);
+    }
+}
+
 /*  The own compaction takes the damage with it. */
 static void test_damage_goes_with_compaction (void **state)
 {
@@ -289,6 +334,7 @@ int main (void)
         cmocka_unit_test (test_damage_in_a_fork),
         cmocka_unit_test (test_damage_and_certainty),
         cmocka_unit_test (test_damage_that_is_compacted),
+        cmocka_unit_test (test_copies_that_cover_a_damaged_log),
         cmocka_unit_test (test_damage_goes_with_compaction),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
