@@ -13,12 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
     ENDPOINTS_MAX = 9,
     BODY_MAX = 64 << 20,
+    SHOWN_MAX = 256 << 20, /* memory of an answer, read */
     CONNECT_MS = 5000,
     CONNECT_FIRST_MS = 1000, /* in the first round: a frozen master holds up nobody */
     ANSWER_MS = 15000,
@@ -492,4 +494,22 @@ int client_print (client_t *self, const char *path, const char *body)
     fputc ('\n', stdout);
     client_answer_free (&answer);
     return 0;
+}
+
+int client_show (client_t *self, bool json, const char *path, const char *body,
+                 const record_t *record, void (*print) (const void *value))
+{
+    if (json)
+        return client_print (self, path, body);
+    nexus_error_t error;
+    arena_t arena;
+    arena_init (&arena, SHOWN_MAX, NULL, 0);
+    void *value = arena_alloc (&arena, record->size);
+    int rc = value ? 0 : EX_OSERR;
+    if (value && client_record (self, path, body, record, &arena, value, &error))
+        rc = command_fail (&error);
+    else if (value)
+        print (value);
+    arena_reset (&arena);
+    return rc;
 }

@@ -91,6 +91,11 @@ int client_record (client_t *self, const char *path, const char *body, const rec
 /*  GETs or POSTs and prints the answer's JSON as it came; the exit code. */
 int client_print (client_t *self, const char *path, const char *body);
 
+/*  The same if json is set; otherwise reads the answer as that record and has it printed. The
+    value's memory is gone afterwards. */
+int client_show (client_t *self, bool json, const char *path, const char *body,
+                 const record_t *record, void (*print) (const void *value));
+
 /*  "/api/v1/jobs/" and the id, escaped, and what follows. In a buffer of the client's,
     until the next call. */
 const char *client_path (client_t *self, const char *before, const char *id, const char *behind);

@@ -178,8 +178,9 @@ static int64_t wall_ms (void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void print_jobs (const job_list_t *list)
+static void print_jobs (const void *value)
 {
+    const job_list_t *list = value;
     table_t *table = table_new ();
     int64_t now = wall_ms ();
     table_record_header (table, &job_record);
@@ -219,17 +220,8 @@ static int run_list (options_t *options)
     snprintf (query, sizeof (query), "&reverse=true&limit=%" PRIu64, limit);
     const char *phase = options_text (options, "phase");
     const char *path = client_path (client, "/api/v1/jobs?phase=", phase, query);
-    int rc = 0;
-    arena_t arena;
-    job_list_t list;
-    arena_init (&arena, 256 << 20, NULL, 0);
-    if (options_flag (options, "json"))
-        rc = client_print (client, path, NULL);
-    else if (client_record (client, path, NULL, &job_list_record, &arena, &list, &error))
-        rc = command_fail (&error);
-    else
-        print_jobs (&list);
-    arena_reset (&arena);
+    int rc = client_show (client, options_flag (options, "json"), path, NULL, &job_list_record,
+                          print_jobs);
     client_destroy (&client);
     return rc;
 }
@@ -315,8 +307,9 @@ static void print_time (const char *title, int64_t ms)
         printf ("%-11s%s\n", title, text);
 }
 
-static void print_job (const job_detail_t *detail)
+static void print_job (const void *value)
 {
+    const job_detail_t *detail = value;
     const job_t *job = &detail->job;
     printf ("%-11s%s\n%-11s%s", "Job", job->id, "Phase",
             record_choice_name (&job_phase_choices, job->phase));
@@ -348,22 +341,19 @@ static int run_show (options_t *options)
         return command_fail (&error);
     client_set_stale (client, options_flag (options, "stale"));
     const char *path = client_path (client, "/api/v1/jobs/", options_argument (options, 0), "");
-    int rc = 0;
-    arena_t arena;
-    job_detail_t detail;
-    arena_init (&arena, 256 << 20, NULL, 0);
-    if (options_flag (options, "json"))
-        rc = client_print (client, path, NULL);
-    else if (client_record (client, path, NULL, &job_detail_record, &arena, &detail, &error))
-        rc = command_fail (&error);
-    else
-        print_job (&detail);
-    arena_reset (&arena);
+    int rc = client_show (client, options_flag (options, "json"), path, NULL, &job_detail_record,
+                          print_job);
     client_destroy (&client);
     return rc;
 }
 
 /*  ---- stop ------------------------------------------------------------------------- */
+
+static void print_phase (const void *value)
+{
+    const job_t *job = value;
+    printf ("%s is %s\n", job->id, record_choice_name (&job_phase_choices, job->phase));
+}
 
 static int run_stop (options_t *options)
 {
@@ -373,17 +363,8 @@ static int run_stop (options_t *options)
         return command_fail (&error);
     const char *path =
         client_path (client, "/api/v1/jobs/", options_argument (options, 0), "/stop");
-    int rc = 0;
-    arena_t arena;
-    job_t job;
-    arena_init (&arena, 16 << 20, NULL, 0);
-    if (options_flag (options, "json"))
-        rc = client_print (client, path, "{}");
-    else if (client_record (client, path, "{}", &job_record, &arena, &job, &error))
-        rc = command_fail (&error);
-    else
-        printf ("%s is %s\n", job.id, record_choice_name (&job_phase_choices, job.phase));
-    arena_reset (&arena);
+    int rc =
+        client_show (client, options_flag (options, "json"), path, "{}", &job_record, print_phase);
     client_destroy (&client);
     return rc;
 }

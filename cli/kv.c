@@ -190,8 +190,9 @@ static int run_get (options_t *options)
     return rc;
 }
 
-static void print_entries (const kv_list_t *list)
+static void print_entries (const void *value)
 {
+    const kv_list_t *list = value;
     table_t *table = table_new ();
     table_record_header (table, &kv_entry_record);
     table_header (table, "bytes");
@@ -223,19 +224,9 @@ static int run_list (options_t *options)
     buffer_printf (&path, "&after=");
     uri_escape (options_text (options, "after"), &path);
     buffer_append (&path, "", 1);
-    int rc = 0;
-    arena_t arena;
-    kv_list_t list;
-    arena_init (&arena, 64 << 20, NULL, 0);
     client_set_stale (client, options_flag (options, "stale"));
-    if (options_flag (options, "json"))
-        rc = client_print (client, (const char *)path.data, NULL);
-    else if (client_record (client, (const char *)path.data, NULL, &kv_list_record, &arena, &list,
-                            &error))
-        rc = command_fail (&error);
-    else
-        print_entries (&list);
-    arena_reset (&arena);
+    int rc = client_show (client, options_flag (options, "json"), (const char *)path.data, NULL,
+                          &kv_list_record, print_entries);
     buffer_free (&path);
     client_destroy (&client);
     return rc;

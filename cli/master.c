@@ -39,8 +39,9 @@ static const option_t transfer_options[] = {
 
 /*  ---- list ---------------------------------------------------------------------- */
 
-static void print_masters (const master_info_list_t *list)
+static void print_masters (const void *value)
 {
+    const master_info_list_t *list = value;
     table_t *table = table_new ();
     table_record_header (table, &master_info_record);
     for (size_t i = 0; i < list->masters.count; i++)
@@ -61,18 +62,8 @@ static int run_list (options_t *options)
     if (!client)
         return command_fail (&error);
     client_set_stale (client, options_flag (options, "stale"));
-    int rc = 0;
-    arena_t arena;
-    master_info_list_t list;
-    arena_init (&arena, 16 << 20, NULL, 0);
-    if (options_flag (options, "json"))
-        rc = client_print (client, masters_path, NULL);
-    else if (client_record (client, masters_path, NULL, &master_info_list_record, &arena, &list,
-                            &error))
-        rc = command_fail (&error);
-    else
-        print_masters (&list);
-    arena_reset (&arena);
+    int rc = client_show (client, options_flag (options, "json"), masters_path, NULL,
+                          &master_info_list_record, print_masters);
     client_destroy (&client);
     return rc;
 }

@@ -87,8 +87,9 @@ static void print_peers (const raft_master_t *leader)
     table_destroy (&table);
 }
 
-static void print_raft (const raft_overview_t *raft)
+static void print_raft (const void *value)
 {
+    const raft_overview_t *raft = value;
     print_masters (raft);
     for (size_t i = 0; i < raft->masters.count; i++)
         if (raft->masters.items[i].view.role == RAFT_VIEW_LEADER && raft->masters.items[i].answered)
@@ -100,18 +101,5 @@ static void print_raft (const raft_overview_t *raft)
 
 int status_raft (client_t *client, bool json)
 {
-    static const char path[] = "/api/v1/raft";
-    nexus_error_t error;
-    arena_t arena;
-    raft_overview_t raft;
-    int code = 0;
-    if (json)
-        return client_print (client, path, NULL);
-    arena_init (&arena, 16 << 20, NULL, 0);
-    if (client_record (client, path, NULL, &raft_overview_record, &arena, &raft, &error))
-        code = command_fail (&error);
-    else
-        print_raft (&raft);
-    arena_reset (&arena);
-    return code;
+    return client_show (client, json, "/api/v1/raft", NULL, &raft_overview_record, print_raft);
 }

@@ -16,8 +16,9 @@ static const option_t drain_options[] = {
     {0},
 };
 
-static void print_workers (const worker_list_t *list)
+static void print_workers (const void *value)
 {
+    const worker_list_t *list = value;
     static const char *const more[] = {"alive", "cpu",         "memory", "gpus",
                                        "ranks", "aggregators", "load",   "reason"};
     table_t *table = table_new ();
@@ -51,23 +52,26 @@ static int run_list (options_t *options)
     if (!client)
         return command_fail (&error);
     client_set_stale (client, options_flag (options, "stale"));
-    int rc = 0;
-    arena_t arena;
-    worker_list_t list;
-    arena_init (&arena, 256 << 20, NULL, 0);
-    if (options_flag (options, "json"))
-        rc = client_print (client, path, NULL);
-    else if (client_record (client, path, NULL, &worker_list_record, &arena, &list, &error))
-        rc = command_fail (&error);
-    else
-        print_workers (&list);
-    arena_reset (&arena);
+    int rc = client_show (client, options_flag (options, "json"), path, NULL, &worker_list_record,
+                          print_workers);
     client_destroy (&client);
     return rc;
 }
 
+static void print_state (const void *value)
+{
+    const worker_t *worker = value;
+    printf ("%s is %s\n", worker->name, record_choice_name (&worker_state_choices, worker->state));
+}
+
+static void print_removed (const void *value)
+{
+    printf ("%s is removed\n", ((const worker_t *)value)->name);
+}
+
 /*  POSTs and says what became of the worker. */
-static int change (options_t *options, const char *verb, const char *body)
+static int change (options_t *options, const char *verb, const char *body,
+                   void (*print) (const void *value))
 {
     nexus_error_t error;
     client_t *client = client_new (options, &error);
@@ -75,19 +79,8 @@ static int change (options_t *options, const char *verb, const char *body)
         return command_fail (&error);
     const char *path =
         client_path (client, "/api/v1/workers/", options_argument (options, 0), verb);
-    int rc = 0;
-    arena_t arena;
-    worker_t worker;
-    arena_init (&arena, 4 << 20, NULL, 0);
-    if (options_flag (options, "json"))
-        rc = client_print (client, path, body);
-    else if (client_record (client, path, body, &worker_record, &arena, &worker, &error))
-        rc = command_fail (&error);
-    else
-        printf ("%s is %s\n", worker.name,
-                strcmp (verb, "/remove") ? record_choice_name (&worker_state_choices, worker.state)
-                                         : "removed");
-    arena_reset (&arena);
+    int rc =
+        client_show (client, options_flag (options, "json"), path, body, &worker_record, print);
     client_destroy (&client);
     return rc;
 }
@@ -97,7 +90,7 @@ static int run_drain (options_t *options)
     json_t *json = json_pack ("{s:s}", "reason", options_text (options, "reason"));
     char *body = json ? json_dumps (json, 0) : NULL;
     nexus_error_t error = {NEXUS_INVALID, "--reason: this is no UTF-8 text"};
-    int rc = body ? change (options, "/drain", body) : command_fail (&error);
+    int rc = body ? change (options, "/drain", body, print_state) : command_fail (&error);
     free (body);
     json_decref (json);
     return rc;
@@ -105,12 +98,12 @@ static int run_drain (options_t *options)
 
 static int run_undrain (options_t *options)
 {
-    return change (options, "/undrain", "{}");
+    return change (options, "/undrain", "{}", print_state);
 }
 
 static int run_remove (options_t *options)
 {
-    return change (options, "/remove", "{}");
+    return change (options, "/remove", "{}", print_removed);
 }
 
 const command_t command_worker_list = {"worker list", "", "The workers", NULL, list_options, 0, 0,
