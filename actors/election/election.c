@@ -220,7 +220,8 @@ static void s_on_consensus (election_t *self, context_t *ctx, const message_t *m
     raft_tick (self->raft, election_now_ms (ctx));
     election_decode (message->body, from, self->id, &decoded);
     if (decoded.type == RAFT_MSG_HEARTBEAT_RESP && decoded.term == self->status.soft.term)
-        timeouts_answered (&self->timeouts, from, decoded.context, context_now (ctx));
+        timeouts_answered (&self->timeouts, from, decoded.context, context_now (ctx),
+                           self->status.election_timeout_ms);
     if (decoded.type == RAFT_MSG_APP && decoded.commit > self->commit_known)
         self->commit_known = decoded.commit;
     raft_step (self->raft, &decoded);

@@ -35,6 +35,7 @@ static void s_refuse (context_t *ctx, message_t **request_p, nexus_code_t code, 
 /*  ---- proposals ----------------------------------------------------------- */
 
 static const char *s_no_leader = "election: no leader at the moment, nothing was done: retry";
+static const char *s_removed = "election: this master was removed from the cluster: ask another";
 static const char *s_lost = "election: another leader's entry took its place, nothing was done: "
                             "retry";
 static const char *s_unknown = "election: no leader has answered in time; nobody knows (yet) "
@@ -112,7 +113,9 @@ void election_relay (election_t *self, context_t *ctx, const message_t *message)
     message_t *request = NULL;
     /* What was passed on once is not passed on again: masters that don't agree on who leads
        would send it round and round. */
-    if (message->role == ROLE_MASTER)
+    if (self->removed) /* the others would not even hear it */
+        context_reply_failure (ctx, message, NEXUS_UNAVAILABLE, "%s", s_removed);
+    else if (message->role == ROLE_MASTER)
         context_reply_failure (ctx, message, NEXUS_UNAVAILABLE,
                                "election: this master doesn't lead (any more), nothing was done: "
                                "retry");
@@ -398,8 +401,6 @@ void election_applied (election_t *self, context_t *ctx, const applied_t *applie
 }
 
 /*  ---- reads --------------------------------------------------------------- */
-
-static const char s_removed[] = "election: this master was removed from the cluster: ask another";
 
 /*  What is committed from now on it never hears of. */
 void election_reads_refuse (election_t *self, context_t *ctx)

@@ -46,7 +46,8 @@ void timeouts_sent (timeouts_t *self, uint64_t id, uint64_t round, int64_t now_n
     peer->sent_ns = now_ns;
 }
 
-void timeouts_answered (timeouts_t *self, uint64_t id, uint64_t round, int64_t now_ns)
+void timeouts_answered (timeouts_t *self, uint64_t id, uint64_t round, int64_t now_ns,
+                        int64_t current_ms)
 {
     timeouts_peer_t *peer = s_peer (self, id);
     if (!peer || peer->round == 0)
@@ -56,7 +57,8 @@ void timeouts_answered (timeouts_t *self, uint64_t id, uint64_t round, int64_t n
         return;
     /* An answer to a later round: this one, or its answer, was lost. */
     if (round == peer->round) {
-        flush_times_note (&peer->samples, now_ns - peer->sent_ns);
+        int64_t trip_ns = now_ns - peer->sent_ns, most_ns = TIMEOUTS_MOST * current_ms * 1000000;
+        flush_times_note (&peer->samples, trip_ns < most_ns ? trip_ns : most_ns);
         flush_times_update (&peer->samples); /* with long timeouts they come seldom */
     }
     peer->round = 0;

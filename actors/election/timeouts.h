@@ -23,6 +23,11 @@ enum { TIMEOUTS_PEERS_MAX = 3 * QUORUM_MEMBERS_MAX };
     heartbeats. */
 enum { TIMEOUTS_ROUND_TRIPS = 4, TIMEOUTS_FLUSHES = 4, TIMEOUTS_LAST = 2, TIMEOUTS_HEARTBEATS = 6 };
 
+/*  For more than that many timeouts (the one in force) no round trip counts. A peer that stood still
+    for seconds says nothing about the network, and would be all that a new leader knows; a network
+    that is so slow says it again, and gets there in a few rounds. */
+enum { TIMEOUTS_MOST = 1 };
+
 typedef struct {
     uint64_t id;
     uint64_t round; /* that is being timed; 0: none */
@@ -40,7 +45,8 @@ typedef struct {
 
 /*  A heartbeat of that round leaves; and is answered. */
 void timeouts_sent (timeouts_t *self, uint64_t id, uint64_t round, int64_t now_ns);
-void timeouts_answered (timeouts_t *self, uint64_t id, uint64_t round, int64_t now_ns);
+void timeouts_answered (timeouts_t *self, uint64_t id, uint64_t round, int64_t now_ns,
+                        int64_t current_ms);
 /*  What is under way to that peer (0: to all) says nothing any more: its connection broke or
     came up, or another leader was there meanwhile. */
 void timeouts_forget (timeouts_t *self, uint64_t id);

@@ -12,13 +12,13 @@ enum { MIN_MS = 150, MAX_MS = 10000 };
 
 static timeouts_t timeouts;
 static uint64_t round_number;
-static int64_t now_ns;
+static int64_t now_ns, in_force_ms;
 
 static void trip (uint64_t id, int64_t ms)
 {
     timeouts_sent (&timeouts, id, ++round_number, now_ns);
     now_ns += ms * MS;
-    timeouts_answered (&timeouts, id, round_number, now_ns);
+    timeouts_answered (&timeouts, id, round_number, now_ns, in_force_ms);
 }
 
 static int64_t next (int64_t current_ms)
@@ -39,6 +39,7 @@ static int begin (void **state)
     (void)state;
     memset (&timeouts, 0, sizeof timeouts);
     now_ns = 1000 * MS;
+    in_force_ms = 1000;
     return 0;
 }
 
@@ -80,6 +81,7 @@ static void test_outlier (void **state)
     (void)state;
     for (int i = 0; i < 200; i++)
         trip (1, 1);
+    in_force_ms = 5000;
     trip (1, 5000);
     assert_int_equal (next (150), 300); /* at once, but not beyond the double */
     assert_int_equal (next (2000), 4000);
@@ -88,23 +90,49 @@ static void test_outlier (void **state)
     assert_int_equal (settled (300), MIN_MS);
 }
 
+/*  All that a new leader knows may be that a peer stood still. */
+static void test_outlier_alone (void **state)
+{
+    (void)state;
+    int64_t ms = in_force_ms = 150;
+    trip (1, 3000);
+    for (int i = 0; i < 12; i++) {
+        ms = in_force_ms = next (ms);
+        assert_true (ms <= 600);
+        trip (1, 1);
+    }
+    assert_int_equal (settled (ms), MIN_MS);
+}
+
+/*  But a network that became slow is followed within some rounds. */
+static void test_sudden_slowness (void **state)
+{
+    (void)state;
+    in_force_ms = 150;
+    for (int i = 0; i < 6; i++) {
+        trip (1, 1000);
+        in_force_ms = next (in_force_ms);
+    }
+    assert_true (in_force_ms >= TIMEOUTS_ROUND_TRIPS * 1000);
+}
+
 /*  What was lost, or waited for a connection, was no round trip. */
 static void test_lost (void **state)
 {
     (void)state;
     timeouts_sent (&timeouts, 1, 7, now_ns);
     timeouts_sent (&timeouts, 1, 8, now_ns + 100 * MS); /* not timed: 7 is */
-    timeouts_answered (&timeouts, 1, 6, now_ns + 150 * MS);
-    timeouts_answered (&timeouts, 1, 8, now_ns + 200 * MS);
+    timeouts_answered (&timeouts, 1, 6, now_ns + 150 * MS, in_force_ms);
+    timeouts_answered (&timeouts, 1, 8, now_ns + 200 * MS, in_force_ms);
     assert_int_equal (timeouts_peer (&timeouts, 1)->samples.count, 0);
     timeouts_sent (&timeouts, 1, 9, now_ns);
     timeouts_forget (&timeouts, 1);
-    timeouts_answered (&timeouts, 1, 9, now_ns + 5000 * MS);
+    timeouts_answered (&timeouts, 1, 9, now_ns + 5000 * MS, in_force_ms);
     assert_int_equal (timeouts_peer (&timeouts, 1)->samples.count, 0);
     round_number = 9;
     trip (1, 3);
     assert_int_equal (timeouts_peer (&timeouts, 1)->samples.last_us, 3000);
-    timeouts_answered (&timeouts, 2, 1, now_ns); /* nobody */
+    timeouts_answered (&timeouts, 2, 1, now_ns, in_force_ms); /* nobody */
     assert_null (timeouts_peer (&timeouts, 2));
 }
 
@@ -124,6 +152,8 @@ int main (void)
         cmocka_unit_test_setup (test_fast_network, begin),
         cmocka_unit_test_setup (test_slow_network, begin),
         cmocka_unit_test_setup (test_outlier, begin),
+        cmocka_unit_test_setup (test_outlier_alone, begin),
+        cmocka_unit_test_setup (test_sudden_slowness, begin),
         cmocka_unit_test_setup (test_lost, begin),
         cmocka_unit_test_setup (test_many_peers, begin),
     };
