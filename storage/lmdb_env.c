@@ -46,7 +46,9 @@ int lmdb_env_error (const lmdb_env_t *self, int code, const char *doing, nexus_e
         advice = "another version of LMDB wrote it: open it with that one";
     } else if (is_damage (code)) {
         kind = NEXUS_CORRUPT;
-        advice = "the file is damaged or is something else: move it away and join again";
+        advice = self->mends ? self->mends
+                             : "the file is damaged or is something else: move it away and join "
+                               "again";
     }
     return nexus_error_set (error, kind, "%.300s: can't %s: %s; %s", self->dir, doing,
                             mdb_strerror (code), advice);

@@ -34,6 +34,7 @@ typedef struct {
     bool writes_map;
     size_t reserved;   /* of the file, with a written map: has its blocks */
     atomic_int poison; /* LMDB's code of the first fatal error, or 0 */
+    const char *mends; /* what to do about damage; NULL: what is always right */
 } lmdb_env_t;
 
 /*  flags: 0, MDB_NOMETASYNC, MDB_NOSYNC or MDB_NOSYNC | MDB_WRITEMAP. map_size is an upper limit of

@@ -93,6 +93,16 @@ bool tables_get (tables_txn_t *txn, size_t table, slice_t key, slice_t *ret_valu
     return true;
 }
 
+bool tables_failed (const tables_txn_t *txn, nexus_error_t *error)
+{
+    if (txn->failed)
+        nexus_error_set (
+            error, NEXUS_CORRUPT,
+            "this master's ledger is damaged: what it says doesn't count, and it is made "
+            "anew when the master starts again; ask another one meanwhile");
+    return txn->failed;
+}
+
 int tables_put (tables_txn_t *txn, size_t table, slice_t key, slice_t value, nexus_error_t *error)
 {
     assert (txn->write && txn->visiting == 0);

@@ -17,7 +17,7 @@
     - tables_open_cache: a cache of what a log and a durable copy can tell again. Nothing is
       flushed (MDB_NOSYNC), so it outlives the process but not the machine: it counts
       only if it was closed in peace, or while the machine has not booted since.
-      Otherwise it begins from the copy, DIR/snapshot. The ledger stores its applied
+      Otherwise, or if a row is not what was written, it begins from the copy, DIR/snapshot. The ledger stores its applied
       index in the same transaction; what comes after it is applied again from the Raft log.
 
     Copies. tables_copy writes one moment of all tables to a file: LMDB's own format,
@@ -51,7 +51,8 @@ tables_t *tables_open (const char *dir, size_t map_size, const char *const *name
 typedef enum {
     TABLES_KEPT,      /* it was valid */
     TABLES_FROM_COPY, /* it was not, or not there: DIR/snapshot took its place */
-    TABLES_EMPTY      /* nor is there a copy */
+    TABLES_EMPTY,     /* nor is there a copy */
+    TABLES_MENDED     /* it was damaged: the copy took its place, or nothing if there is none */
 } tables_origin_t;
 
 /*  A cache; see above. names are borrowed. *ret_origin may be NULL. A copy that is needed and
@@ -85,6 +86,10 @@ size_t tables_each (tables_txn_t *txn, size_t table, slice_t prefix, slice_t fro
                     bool (*visit) (void *context, slice_t key, slice_t value), void *context);
 
 size_t tables_count (tables_txn_t *txn, size_t table);
+
+/*  Whether a read of this transaction has met damage (LMDB: every row has a checksum): then nothing
+    that was found, or not found, counts; NEXUS_CORRUPT. Who answers others asks before he does. */
+bool tables_failed (const tables_txn_t *txn, nexus_error_t *error);
 
 /*  Of the memory backing: a hash of all that is committed, in whatever order it was written.
     Costs nothing: it is kept up by every write. */

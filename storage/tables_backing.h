@@ -41,6 +41,7 @@ struct tables {
 struct tables_txn {
     tables_t *tables;
     bool write;
+    bool failed;       /* a read met damage */
     unsigned visiting; /* tables_each calls in progress */
 };
 

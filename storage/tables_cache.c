@@ -95,6 +95,22 @@ static void wipe (const char *slot)
             unlink (path);
 }
 
+/*  All of its rows are what was written. A copy's checksum says only that the copy is. */
+static lmdb_generation_t *open_generation (const lmdb_tables_t *self, const char *slot,
+                                           nexus_error_t *error)
+{
+    lmdb_generation_t *generation = lmdb_generation_open (
+        slot, self->map_size, MDB_NOSYNC | MDB_WRITEMAP, self->names, self->base.count, error);
+    if (!generation)
+        return NULL;
+    generation->env.mends = "restart: it is made anew";
+    if (lmdb_generation_check (generation, self->base.count, error) == 0)
+        return generation;
+    lmdb_env_close (&generation->env);
+    free (generation);
+    return NULL;
+}
+
 /*  A generation in an empty slot, with the copy's content if file is not NULL. */
 static lmdb_generation_t *fill (const lmdb_tables_t *self, char slot, const char *file,
                                 nexus_error_t *error)
@@ -111,8 +127,7 @@ static lmdb_generation_t *fill (const lmdb_tables_t *self, char slot, const char
         wipe (dir);
         return NULL;
     }
-    lmdb_generation_t *generation = lmdb_generation_open (
-        dir, self->map_size, MDB_NOSYNC | MDB_WRITEMAP, self->names, self->base.count, error);
+    lmdb_generation_t *generation = open_generation (self, dir, error);
     if (!generation)
         wipe (dir);
     return generation;
@@ -206,20 +221,21 @@ static void before_close (lmdb_tables_t *self)
         write_valid (self->dir, self->slot, CLEAN, true, &error);
 }
 
-/*  What the file "valid" vouches for. 1: it is open; 0: there is nothing that can be used. */
-static int open_valid (lmdb_tables_t *self, nexus_error_t *error)
+/*  What the file "valid" vouches for. */
+typedef enum { VALID_REFUSED = -1, VALID_NONE, VALID_OPEN, VALID_DAMAGED } valid_t;
+
+static valid_t open_valid (lmdb_tables_t *self, nexus_error_t *error)
 {
     char path[PATH_MAX], data[PATH_MAX];
     char slot = read_valid (self->dir, self->boot);
     if (!slot || slot_path (self->dir, slot, path, error) != 0 ||
         path_of (path, "data.mdb", data, error) != 0 || access (data, F_OK) != 0)
-        return 0;
-    self->now = lmdb_generation_open (path, self->map_size, MDB_NOSYNC | MDB_WRITEMAP, self->names,
-                                      self->base.count, error);
+        return VALID_NONE;
+    self->now = open_generation (self, path, error);
     self->slot = slot;
     /*  Damage is mended by making it again; anything else (rights, room, another process) is
         for people. */
-    return self->now ? 1 : error->code == NEXUS_CORRUPT ? 0 : -1;
+    return self->now ? VALID_OPEN : error->code == NEXUS_CORRUPT ? VALID_DAMAGED : VALID_REFUSED;
 }
 
 static int make_anew (lmdb_tables_t *self, tables_origin_t *ret_origin, nexus_error_t *error)
@@ -237,10 +253,12 @@ static int make_anew (lmdb_tables_t *self, tables_origin_t *ret_origin, nexus_er
 static int open_slot (lmdb_tables_t *self, tables_origin_t *ret_origin, nexus_error_t *error)
 {
     char path[PATH_MAX];
-    int valid = open_valid (self, error);
+    valid_t valid = open_valid (self, error);
     *ret_origin = TABLES_KEPT;
-    if (valid < 0 || (valid == 0 && make_anew (self, ret_origin, error) != 0))
+    if (valid == VALID_REFUSED || (valid != VALID_OPEN && make_anew (self, ret_origin, error) != 0))
         return -1;
+    if (valid == VALID_DAMAGED)
+        *ret_origin = TABLES_MENDED;
     if (slot_path (self->dir, other (self->slot), path, NULL) == 0)
         wipe (path);
     return write_valid (self->dir, self->slot, self->boot, true, error);

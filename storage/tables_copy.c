@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TRAILER = 56, HASHED = 24, VERSION = 1, BLOCK = 1 << 20, WINDOW = 4 << 20 };
+enum { TRAILER = 56, HASHED = 24, VERSION = 2, BLOCK = 1 << 20, WINDOW = 4 << 20 };
 
 static const char magic[8] = {'n', 'e', 'x', 'u', 's', 'c', 'p', 'y'};
 
@@ -238,7 +238,7 @@ static int read_trailer (int fd, const char *file, uint8_t trailer[TRAILER], nex
     if (get_u64 (trailer + 8) != VERSION)
         return nexus_error_set (error, NEXUS_CORRUPT,
                                 "%.300s: the copy has version %llu, which this program does not "
-                                "know: use a newer one",
+                                "know: use the one that made it, or one of its time",
                                 file, (unsigned long long)get_u64 (trailer + 8));
     if (get_u64 (trailer + 16) != (uint64_t)status.st_size)
         return fail_copy (file, "it has another size than it should", error);

@@ -1,6 +1,8 @@
 #include "storage/tables_lmdb.h"
 
+#include "storage/crc32c.h"
 #include "storage/file_error.h"
+#include "storage/little_endian.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -42,11 +44,32 @@ static slice_t to_slice (MDB_val val)
     return (slice_t){.data = val.mv_data, .size = val.mv_size};
 }
 
+/*  ---- rows ---------------------------------------------------------------------- */
+
+/*  LMDB has no checksums, so a value ends with one: CRC-32C of the key and of what is before. */
+enum { SEAL = 4 };
+
+static uint32_t sum_of (const MDB_val *key, const void *data, size_t size)
+{
+    return crc32c (crc32c (0, key->mv_data, key->mv_size), data, size);
+}
+
+/*  Takes the checksum off. False if the row is not what was written. */
+static bool unseal (const MDB_val *key, MDB_val *value)
+{
+    if (value->mv_size < SEAL)
+        return false;
+    value->mv_size -= SEAL;
+    return get_u32 ((const uint8_t *)value->mv_data + value->mv_size) ==
+           sum_of (key, value->mv_data, value->mv_size);
+}
+
 /*  A read that fails for another reason than "no such key" has met a damaged
     page: what it returned is worthless, and so is what follows from it. */
 static void fail_read (tables_txn_t *base, int code)
 {
     lmdb_txn_t *txn = (lmdb_txn_t *)base;
+    base->failed = true;
     if (!txn->failed)
         txn->failed = code;
     if (code != MDB_BAD_TXN)
@@ -103,6 +126,33 @@ lmdb_generation_t *lmdb_generation_open (const char *dir, size_t map_size, unsig
         return NULL;
     }
     return self;
+}
+
+static int check_table (MDB_txn *txn, MDB_dbi table)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int code = mdb_cursor_open (txn, table, &cursor);
+    if (code)
+        return code;
+    while ((code = mdb_cursor_get (cursor, &key, &value, MDB_NEXT)) == 0 && unseal (&key, &value))
+        continue;
+    mdb_cursor_close (cursor);
+    return code == 0 ? MDB_CORRUPTED : code == MDB_NOTFOUND ? 0 : code;
+}
+
+int lmdb_generation_check (lmdb_generation_t *self, size_t count, nexus_error_t *error)
+{
+    MDB_txn *txn = lmdb_env_begin (&self->env, false, error);
+    if (!txn)
+        return -1;
+    int code = 0;
+    for (size_t i = 0; i < count && code == 0; i++)
+        code = check_table (txn, self->handles[i]);
+    mdb_txn_abort (txn);
+    if (code)
+        lmdb_env_poison (&self->env, code);
+    return code ? lmdb_env_error (&self->env, code, "read its rows", error) : 0;
 }
 
 /*  The one that counts now, with a reference. */
@@ -206,6 +256,8 @@ static bool lmdb_get (tables_txn_t *base, size_t table, slice_t key, slice_t *re
     int code = base->write
                    ? find (base, table, &name, &value)
                    : mdb_get (((lmdb_txn_t *)base)->txn, handle_of (base, table), &name, &value);
+    if (code == 0 && !unseal (&name, &value))
+        code = MDB_CORRUPTED;
     if (code == 0)
         *ret_value = to_slice (value);
     else if (code != MDB_NOTFOUND)
@@ -214,10 +266,11 @@ static bool lmdb_get (tables_txn_t *base, size_t table, slice_t key, slice_t *re
 }
 
 /*  A key or value may come from a read of this very transaction, and LMDB moves
-    such bytes while it makes room for the new ones: so they are put aside. */
+    such bytes while it makes room for the new ones: so they are put aside, the value with its
+    checksum. */
 static bool put_aside (lmdb_tables_t *self, MDB_val *key, MDB_val *value)
 {
-    size_t size = key->mv_size + value->mv_size;
+    size_t size = key->mv_size + value->mv_size + SEAL;
     if (size > self->scratch_size) {
         void *scratch = realloc (self->scratch, size * 2);
         if (!scratch)
@@ -231,6 +284,9 @@ static bool put_aside (lmdb_tables_t *self, MDB_val *key, MDB_val *value)
     if (value->mv_size)
         memcpy (bytes + key->mv_size, value->mv_data, value->mv_size);
     value->mv_data = bytes + key->mv_size;
+    put_u32 ((uint8_t *)value->mv_data + value->mv_size,
+             sum_of (key, value->mv_data, value->mv_size));
+    value->mv_size += SEAL;
     return true;
 }
 
@@ -298,6 +354,10 @@ static size_t lmdb_each (tables_txn_t *base, size_t table, slice_t prefix, slice
     code = mdb_cursor_get (cursor, &key, &value, start.size ? MDB_SET_RANGE : MDB_FIRST);
     while (code == 0 && slice_begins (to_slice (key), prefix)) {
         if (slice_compare (to_slice (key), start) >= 0) {
+            if (!unseal (&key, &value)) {
+                code = MDB_CORRUPTED;
+                break;
+            }
             visited++;
             if (!visit (context, to_slice (key), to_slice (value)))
                 break;
@@ -331,8 +391,9 @@ static int lmdb_copy (tables_t *base, int fd, const char *file, nexus_error_t *e
 {
     lmdb_tables_t *self = (lmdb_tables_t *)base;
     lmdb_generation_t *generation = generation_take (self);
-    int code = mdb_env_copyfd2 (generation->env.env, fd, MDB_CP_COMPACT);
-    int rc = 0;
+    /*  Others will rely on it. */
+    int rc = lmdb_generation_check (generation, base->count, error);
+    int code = rc ? 0 : mdb_env_copyfd2 (generation->env.env, fd, MDB_CP_COMPACT);
     if (code > 0)
         rc = file_error (file, "write the copy", code, error);
     else if (code)

@@ -47,6 +47,8 @@ void lmdb_tables_free (lmdb_tables_t *self);
 lmdb_generation_t *lmdb_generation_open (const char *dir, size_t map_size, unsigned flags,
                                          const char *const *names, size_t count,
                                          nexus_error_t *error);
+/*  Reads every row: is it what was written? -1 with NEXUS_CORRUPT if one isn't. */
+int lmdb_generation_check (lmdb_generation_t *self, size_t count, nexus_error_t *error);
 /*  Takes generation over; the one before goes when nobody uses it any more. */
 void lmdb_tables_swap (lmdb_tables_t *self, lmdb_generation_t *generation);
 

@@ -40,6 +40,12 @@ void call_add_header (call_t *call, const char *name, const char *value)
 
 void call_reply (call_t *call, int status, const char *content_type, const void *body, size_t size)
 {
+    nexus_error_t error;
+    if (call->txn && !call->damaged && tables_failed (call->txn, &error)) {
+        call->damaged = true; /* 503: the next master may know */
+        call_fail (call, NEXUS_UNAVAILABLE, "%s", error.text);
+        return;
+    }
     uint64_t applied =
         call->txn ? ledger_number (call->txn, LEDGER_APPLIED) : call->gateway->applied;
     char index[24];

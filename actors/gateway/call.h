@@ -31,6 +31,7 @@ struct call {
     const struct gateway_gather *gather; /* in a continuation: what was gathered */
     const char *value; /* in a continuation of call_propose: what the command yielded */
     tables_txn_t *txn;
+    bool damaged; /* txn is: that is the answer */
     arena_t arena;
     record_pair_t headers[CALL_HEADERS_MAX];
     size_t header_count;

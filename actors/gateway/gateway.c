@@ -260,6 +260,8 @@ static bool call_begin (call_t *call, gateway_t *self, context_t *ctx, const mes
     }
     nexus_error_t error;
     call->txn = tables_begin (self->args->tables, false, &error);
+    if (!call->txn && error.code == NEXUS_CORRUPT)
+        error.code = NEXUS_UNAVAILABLE; /* here only: the next master may know */
     if (!call->txn)
         call_fail_error (call, &error);
     return call->txn != NULL;

@@ -108,7 +108,9 @@ static void s_answer (context_t *ctx, tables_txn_t *txn, uint64_t index, const m
     arena_init (&arena, 0, stack, sizeof (stack));
     int rc = get->prefix ? s_list (txn, get, &arena, &got, &error)
                          : s_get (txn, get, &arena, &got, &error);
-    if (rc)
+    if (tables_failed (txn, &error))
+        context_reply_failure (ctx, request, NEXUS_UNAVAILABLE, "%s", error.text);
+    else if (rc)
         context_reply_failure (ctx, request, error.code, "%s", error.text);
     else
         context_reply (ctx, request, &kv_got_record, &got);

@@ -8,6 +8,7 @@
 #include "actors/ledger/ledger.h"
 #include "actors/node/masters_file.h"
 #include "actors/protocol/catalog.h"
+#include "actors/protocol/consensus.h"
 #include "actors/registry/registry.h"
 #include "actors/scheduler/scheduler.h"
 #include "actors/snapshots/snapshot_files.h"
@@ -92,6 +93,18 @@ static int find_self (const master_node_t *self, size_t *ret_index, nexus_error_
                             config->name, hex);
 }
 
+/*  Of a ledger that doesn't open. Damage that could be mended here has been. */
+static int ledger_lost (nexus_error_t *error)
+{
+    nexus_error_t what = *error;
+    if (what.code == NEXUS_CORRUPT)
+        nexus_error_set (
+            error, NEXUS_CORRUPT,
+            "%.240s. Nothing else here tells what the ledger held: " CONSENSUS_REPLACE_MASTER,
+            what.text);
+    return -1;
+}
+
 static int open_files (master_node_t *self, log_t *log, nexus_error_t *error)
 {
     const master_config_t *config = self->config;
@@ -108,8 +121,12 @@ static int open_files (master_node_t *self, log_t *log, nexus_error_t *error)
     self->tables = tables_open_cache (path_in (self, "ledger"), LEDGER_MAP_SIZE, ledger_table_names,
                                       LEDGER_TABLES, &origin, error);
     if (!self->tables)
-        return -1;
-    if (origin == TABLES_FROM_COPY)
+        return ledger_lost (error);
+    if (origin == TABLES_MENDED)
+        log_warning (log,
+                     "the ledger was damaged, so it is made anew of its last copy and the Raft "
+                     "log; check the disk");
+    else if (origin == TABLES_FROM_COPY)
         log_info (log, "the machine was started anew, or stopped without warning: the ledger "
                        "begins from its last copy, and the Raft log tells the rest");
     else if (origin == TABLES_EMPTY)

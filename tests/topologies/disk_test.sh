@@ -65,3 +65,47 @@ until_true 20 "three masters" all_there
 for i in $(seq $written); do
     expect 0 "value-$i-of-the-disk-test" "$nexus" kv get "key-$i"
 done
+
+# A row of a ledger rots: while its master is down, it makes the ledger anew when it starts; while it
+# runs, nobody gets the row, the master ends, and comes back with what was written.
+api_of() { echo "https://127.0.0.1:$(sed -n 's/^  port: *//p' "$dir/$1/master.yaml")"; }
+rot() { # MASTER TEXT: each place of its ledger that has it
+    python3 - "$2" "$dir/$1"/ledger/[ab]/data.mdb <<'END' || fail "$1's ledger does not have $2"
+import os, sys
+text, places = sys.argv[1].encode(), 0
+for name in sys.argv[2:]:
+    file = os.open(name, os.O_RDWR)
+    size, start = os.fstat(file).st_size, 0
+    while start < size: # most of it is a hole
+        try:
+            start = os.lseek(file, start, os.SEEK_DATA)
+        except OSError:
+            break
+        end = os.lseek(file, start, os.SEEK_HOLE)
+        data = os.pread(file, end - start, start)
+        at = data.find(text)
+        while at >= 0:
+            os.pwrite(file, bytes([data[at] ^ 0x10]), start + at)
+            places += 1
+            at = data.find(text, at + 1)
+        start = end
+sys.exit(places == 0)
+END
+}
+"$nexus" down >/dev/null
+rot m2 "value-2-of-the-disk-test"
+begin
+until_true 20 "three masters" all_there
+grep -q "the ledger was damaged, so it is made anew" "$dir/m2/node.log" || fail "m2 doesn't notice"
+expect 0 "value-2-of-the-disk-test" "$nexus" kv get key-2 --stale --endpoint "$(api_of m2)"
+
+rotten=$(follower) before=$(pid_of "$(follower)")
+rot "$rotten" "value-1-of-the-disk-test"
+expect 69 "made anew" \
+    "$nexus" kv get key-1 --stale --patience 1 --endpoint "$(api_of "$rotten")"
+expect 0 "value-1-of-the-disk-test" "$nexus" kv get key-1
+write_some
+another() { [ "$(pid_of "$rotten")" != "$before" ]; }
+until_true 20 "$rotten ends and comes back" another
+until_true 30 "$rotten takes part" all_there
+expect 0 "value-1-of-the-disk-test" "$nexus" kv get key-1 --stale --endpoint "$(api_of "$rotten")"

@@ -184,6 +184,98 @@ static void test_damaged_copies (void **state)
 
 /*  ---- caches -------------------------------------------------------------------------- */
 
+static bool count_visit (void *context, slice_t key, slice_t value)
+{
+    (void)key, (void)value;
+    ++*(size_t *)context;
+    return true;
+}
+
+/*  Alters each place of a file where these bytes stand; how many there were. */
+static int rot (const char *path, const char *bytes)
+{
+    struct stat status;
+    int fd = open (path, O_RDWR | O_CLOEXEC), places = 0;
+    assert_int_equal (fstat (fd, &status), 0);
+    uint8_t *file = malloc ((size_t)status.st_size), *at = file, *end = file + status.st_size;
+    assert_int_equal (pread (fd, file, (size_t)status.st_size, 0), status.st_size);
+    while ((at = memmem (at, (size_t)(end - at), bytes, strlen (bytes)))) {
+        uint8_t altered = *at ^ 0x10;
+        assert_int_equal (pwrite (fd, &altered, 1, at - file), 1);
+        at++;
+        places++;
+    }
+    free (file);
+    close (fd);
+    return places;
+}
+
+/*  A row that the disk has altered: nobody takes it for what was written, and no copy gets it. */
+static void test_rotten_row (void **state)
+{
+    (void)state;
+    char dir[64], file[128], data[128];
+    tables_t *tables = open_cache (temp_dir_new (dir), TABLES_EMPTY);
+    in_dir (file, dir, "snapshot");
+    in_dir (data, dir, "a/data.mdb");
+    put_many (tables, 100);
+    assert_int_equal (tables_copy (tables, file, NULL), 0);
+    tables_txn_t *txn = tables_begin (tables, true, NULL);
+    assert_int_equal (tables_put (txn, PLACES, SLICE ("here"), SLICE ("a place on earth"), NULL),
+                      0);
+    assert_int_equal (tables_commit (&txn, NULL), 0);
+    assert_true (rot (data, "a place on earth") > 0);
+    /*  Its first reader. */
+    nexus_error_t error = {0};
+    slice_t value;
+    txn = tables_begin (tables, false, NULL);
+    assert_true (tables_get (txn, PEOPLE, SLICE ("00000007"), &value));
+    assert_false (tables_failed (txn, &error));
+    assert_false (tables_get (txn, PLACES, SLICE ("here"), &value));
+    assert_true (tables_failed (txn, &error));
+    assert_int_equal (error.code, NEXUS_CORRUPT);
+    tables_abort (&txn);
+    /*  Nobody reads, writes or copies any more. */
+    assert_null (tables_begin (tables, false, &error));
+    assert_null (tables_begin (tables, true, &error));
+    assert_int_equal (error.code, NEXUS_CORRUPT);
+    assert_int_equal (tables_copy (tables, data, &error), -1);
+    tables_close (&tables);
+    /*  Made anew; "here" comes back with the log. */
+    tables = open_cache (dir, TABLES_FROM_COPY);
+    txn = tables_begin (tables, true, NULL);
+    assert_int_equal (tables_count (txn, PEOPLE), 100);
+    assert_int_equal (tables_count (txn, PLACES), 0);
+    assert_int_equal (tables_put (txn, PLACES, SLICE ("here"), SLICE ("a place on earth"), NULL),
+                      0);
+    assert_int_equal (tables_commit (&txn, NULL), 0);
+    /*  Whoever copies reads all of it. */
+    assert_true (rot (data, "a place on earth") > 0);
+    assert_int_equal (tables_copy (tables, file, &error), -1);
+    assert_int_equal (error.code, NEXUS_CORRUPT);
+    tables_close (&tables);
+    /*  And so does whoever opens it. */
+    tables = open_cache (dir, TABLES_FROM_COPY);
+    txn = tables_begin (tables, true, NULL);
+    assert_int_equal (tables_put (txn, PLACES, SLICE ("here"), SLICE ("a place on earth"), NULL),
+                      0);
+    assert_int_equal (tables_commit (&txn, NULL), 0);
+    tables_close (&tables);
+    assert_true (rot (data, "a place on earth") > 0);
+    tables = open_cache (dir, TABLES_MENDED);
+    assert_int_equal (rot (file, "somebody"), 100);
+    tables_close (&tables);
+    /*  A list ends where it is. */
+    tables = tables_open_copy (file, names, TABLES, &error);
+    txn = tables_begin (tables, false, NULL);
+    size_t visits = 0;
+    assert_int_equal (tables_each (txn, PEOPLE, SLICE (""), SLICE (""), count_visit, &visits), 0);
+    assert_true (tables_failed (txn, NULL));
+    tables_abort (&txn);
+    tables_close (&tables);
+    temp_dir_remove (dir);
+}
+
 static void test_cache (void **state)
 {
     (void)state;
@@ -234,7 +326,7 @@ static void test_cache (void **state)
     int fd = open (data, O_WRONLY | O_CLOEXEC);
     assert_int_equal (pwrite (fd, "rubbish", 7, 16), 7);
     close (fd);
-    tables = open_cache (dir, TABLES_FROM_COPY);
+    tables = open_cache (dir, TABLES_MENDED);
     assert_int_equal (number_of (tables), 2);
     tables_close (&tables);
     /*  The copy is needed, and damaged: that can't be passed over. */
@@ -593,6 +685,7 @@ int main (void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test (test_copy),
         cmocka_unit_test (test_damaged_copies),
+        cmocka_unit_test (test_rotten_row),
         cmocka_unit_test (test_cache),
         cmocka_unit_test (test_cache_in_use),
         cmocka_unit_test (test_replace_under_readers),
