@@ -153,7 +153,7 @@ static void say_progress (const master_info_t *info, char *said, size_t size)
     if (info->state == MASTER_REFUSED) /* which ends if it was emptied and starts anew */
         snprintf (text, sizeof (text), "%s is refused so far: its log is not the one on record",
                   info->name);
-    else if (info->heard_ms_ago < 0)
+    else if (info->state == MASTER_UNKNOWN)
         snprintf (text, sizeof (text), "waiting for %s to answer", info->name);
     else if (info->match == 0)
         snprintf (text, sizeof (text), "%s has nothing yet: it gets the cluster's state",

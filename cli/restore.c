@@ -127,9 +127,11 @@ static int check_config (const master_config_t *config, keypair_t *key, nexus_er
 {
     char path[1200], hex[65];
     if (config->join)
-        return nexus_error_set (error, NEXUS_INVALID,
-                                "join: a master that joins others gets everything from them: "
-                                "restore one that is there before it");
+        return nexus_error_set (
+            error, NEXUS_INVALID,
+            "join: a master that joins others gets everything from them, and "
+            "nothing is restored there; of one that begins the restored cluster, "
+            "take `join: true` out of the configuration");
     snprintf (path, sizeof (path), "%s/node.key", config->dir);
     if (keypair_load_or_generate (key, path, error))
         return -1;

@@ -55,7 +55,7 @@ static int ask (client_t *client, bool stale, client_answer_t *answer, nexus_err
     int rc = client_ask (client, path, NULL, NULL, 0, answer, error);
     if (!rc || stale || client_problem (client)->status != 503)
         return rc;
-    fprintf (stderr, "nexus: no majority of the masters answers; this is what one of them knew:\n");
+    fprintf (stderr, "nexus: %s\nnexus: this is what one of them knew:\n", error->text);
     client_set_stale (client, true);
     return client_ask (client, path, NULL, NULL, 0, answer, error);
 }

@@ -368,9 +368,14 @@ static bool s_may_promote (election_t *self, context_t *ctx, const message_t *me
                          "%s is no master of this cluster: add it as a learner first", s_name (op));
     if (!peer->learner || id == self->id)
         return true;
-    if (peer->match == 0 || (self->incarnation && !election_on_record (self, &op->master.key)))
+    if ((peer->match == 0 && !election_within_reach (self, id)) ||
+        (self->incarnation && !election_on_record (self, &op->master.key)))
         return s_refuse (ctx, message, NEXUS_CONFLICT,
                          "learner %s has not answered yet: does it run, and is its endpoint right?",
+                         s_name (op));
+    if (peer->match == 0)
+        return s_refuse (ctx, message, NEXUS_CONFLICT,
+                         "learner %s has nothing yet, it gets the cluster's state: retry later",
                          s_name (op));
     if (lag > LAG_MAX)
         return s_refuse (ctx, message, NEXUS_CONFLICT,

@@ -549,9 +549,11 @@ void election_transfer (election_t *self, context_t *ctx, const message_t *messa
         return;
     }
     raft_result_t result = to ? raft_transfer_leader (self->raft, to) : RAFT_INVALID;
-    if (result == RAFT_OK)
+    if (result == RAFT_OK) {
         self->transfer = message_retain ((message_t *)message);
-    else if (result == RAFT_INVALID)
+        log_info (context_log (ctx), "leadership is handed over",
+                  LOG_NODE ("to", election_key (self, to)));
+    } else if (result == RAFT_INVALID)
         context_reply_failure (ctx, message, NEXUS_INVALID,
                                "election: there is no such other voter, or it is out of reach");
     else

@@ -383,14 +383,19 @@ static void receive_applied (gateway_t *self, context_t *ctx, uint64_t index)
 /*  A majority has confirmed that this master's ledger is up to date, or not. */
 static void receive_confirmed (gateway_t *self, context_t *ctx, const message_t *reply)
 {
-    failure_t unconfirmed = {.code = NEXUS_UNAVAILABLE,
-                             .text = "no majority of the masters confirms that what this one knows "
-                                     "is up to date: ask again; ?stale=true shows it as it is"};
+    char text[400];
+    const failure_t *failure = message_body (reply, failure);
+    failure_t unconfirmed = {.code = NEXUS_UNAVAILABLE, .text = text};
+    snprintf (
+        text, sizeof (text),
+        "no majority of the masters confirms that what this one knows is up to date (%.200s): "
+        "ask again; ?stale=true shows it as it is",
+        failure ? failure->text : "");
     self->barrier = 0;
     for (size_t i = self->pending_count; i-- > 0;) {
         if (self->pending[i].wait != GATEWAY_CONFIRMED)
             continue;
-        if (message_body (reply, failure))
+        if (failure)
             fail_pending (self, ctx, i, &unconfirmed);
         else
             resume (self, ctx, i, NULL);

@@ -5,6 +5,7 @@
 #include "nexus_version.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int count_jobs (call_t *call, job_counts_t *counts, nexus_error_t *error)
@@ -60,6 +61,11 @@ static master_status_t master_status (const call_t *call, const gateway_master_t
     };
 }
 
+static int by_name (const void *a, const void *b)
+{
+    return strcmp (((const master_status_t *)a)->name, ((const master_status_t *)b)->name);
+}
+
 void handle_cluster_status (call_t *call)
 {
     const gateway_t *gateway = call->gateway;
@@ -72,6 +78,7 @@ void handle_cluster_status (call_t *call)
                                .applied = ledger_number (call->txn, LEDGER_APPLIED)};
     for (size_t i = 0; i < gateway->master_count; i++)
         masters[i] = master_status (call, &gateway->masters[i]);
+    qsort (masters, gateway->master_count, sizeof (master_status_t), by_name);
     status.masters.items = masters;
     status.masters.count = gateway->master_count;
     nexus_error_t error;
