@@ -94,9 +94,26 @@ static void answer (call_t *call, const message_t *reply)
     call_reply_record (call, &raft_overview_record, &overview);
 }
 
+/*  Who is none of the masters is answered by none: that would look as if all were dead. */
+static bool is_master (const call_t *call)
+{
+    const gateway_t *gateway = call->gateway;
+    for (size_t i = 0; i < gateway->master_count; i++)
+        if (memcmp (&gateway->masters[i].master.key, context_node (call->ctx),
+                    sizeof (record_key_t)) == 0)
+            return true;
+    return false;
+}
+
 void handle_raft (call_t *call)
 {
     gateway_t *gateway = call->gateway;
+    if (!is_master (call)) {
+        call_fail (call, NEXUS_UNAVAILABLE,
+                   "this master is none of the cluster's: it was removed, or has not been let in "
+                   "yet; ask another");
+        return;
+    }
     gateway_gather_t *gather = calloc (1, sizeof (*gather));
     gateway_pending_t *pending = gather ? gateway_keep (call, answer) : NULL;
     if (!gather)
