@@ -2,7 +2,8 @@
 
     libzmq 4.3 calls it before it writes to or waits at one of its eventfds, to notice a fork: 60
     times for one write of a client to three masters, which makes 6 % of what such a write costs
-    them. libzmq finds this one, as a program's symbols come before a library's. A child of fork
+    them. libzmq finds this one, as a program's symbols come before a library's, if it is exported
+    (tests/unit/process_id_test.sh). A child of fork
     (2) asks anew; the command makes none in another way that would go on to run our code. */
 #include <pthread.h>
 #include <stdatomic.h>

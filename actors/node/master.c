@@ -100,7 +100,8 @@ static int ledger_lost (nexus_error_t *error)
     if (what.code == NEXUS_CORRUPT)
         nexus_error_set (
             error, NEXUS_CORRUPT,
-            "%.240s. Nothing else here tells what the ledger held: " CONSENSUS_REPLACE_MASTER,
+            "%.180s. Nothing else here tells what the ledger held: " CONSENSUS_REPLACE_MASTER
+            "; or, if there is no other, restore a backup",
             what.text);
     return -1;
 }

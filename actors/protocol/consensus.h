@@ -27,7 +27,7 @@ RECORD_DECLARE (consensus_entry, CONSENSUS_ENTRY)
     F (UINT, term, _, .doc = "The sender's term; of a MsgPreVote and its grant, the one after it.") \
     F (UINT, index, _, .doc = "MsgApp: the entry before entries. MsgAppResp: all is on disk up to here; if rejected, the index that was asked about. MsgVote, MsgPreVote: the candidate's last entry. MsgReadIndexResp: what to wait for. MsgSnap: the last entry that the leader's copy of the state covers.") \
     F (UINT, log_term, _, .doc = "The term of the entry at index; of a rejection, at reject_hint.") \
-    F (UINT, commit, _, .doc = "MsgApp, MsgHeartbeat: the leader's commit index.") \
+    F (UINT, commit, _, .doc = "The leader's commit index. MsgHeartbeat: no more of it than the receiver has acknowledged to this leader; one that lacks it all the same has lost it, and ends.") \
     F (UINT, reject_hint, _, .doc = "MsgAppResp: the logs may agree up to here.") \
     F (UINT, context, _, .doc = "MsgHeartbeat and its answer: the round. MsgReadIndex and its answer: the request's number.") \
     F (BOOL, reject, _, .doc = "Answers: no.") \
@@ -107,7 +107,7 @@ RECORD_ENUM (raft_view_state, RAFT_VIEW_STATES)
     F (UINT, next, _, .doc = "The next entry to send.") \
     F (UINT, in_flight, _, .flags = RECORD_COLUMN, .doc = "Messages that it has not answered.") \
     F (UINT, in_flight_bytes, _, .unit = "bytes", .doc = "Entries in them.") \
-    F (UINT, round_trip_us, _, .unit = "us", .flags = RECORD_COLUMN, .doc = "Of the last 256 measured heartbeats: p50. 0: not measured.") \
+    F (UINT, round_trip_us, _, .unit = "us", .flags = RECORD_COLUMN, .doc = "Of the last 256 measured heartbeats: p50. 0: not measured. None counts for more than the election timeout.") \
     F (UINT, round_trip_p99_us, _, .unit = "us", .flags = RECORD_COLUMN, .doc = "p99.") \
     F (INT, heard_ms_ago, _, .unit = "ms", .flags = RECORD_COLUMN, .doc = "Since its last answer to a heartbeat; -1: never.") \
     F (BOOL, refused, _, .doc = "It came with another log than is on record, and is not listened to.")

@@ -175,6 +175,19 @@ static void test_damage_behind_what_is_compacted (void **state)
     cluster_destroy (&cluster);
 }
 
+/*  Three nodes that are down; the first has four entries, of terms 1, 3, 3 and 3, and is in term 5. */
+static cluster_t *s_one_of_three (void)
+{
+    cluster_t *cluster = cluster_new (3, 2, NULL);
+    for (uint64_t id = 1; id <= 3; id++)
+        cluster_crash (cluster, id);
+    cluster_node_t *node = &cluster->nodes[1];
+    for (uint64_t k = 1; k <= 4; k++)
+        node->log[node->log_count++] = (raft_entry_t){.term = k > 1 ? 3 : 1, .index = k};
+    node->hard.term = 5;
+    return cluster;
+}
+
 /*  A MsgApp of term 5 from node 2 to node 1, behind entry 1. */
 static void s_append_to_damaged (cluster_t *cluster, const uint64_t *terms, size_t count,
                                  uint64_t commit)
@@ -215,13 +228,8 @@ static void test_damage_and_certainty (void **state)
         {{2, 2, 5}, 3, 0, 4, true}, /* likewise */
     };
     for (size_t i = 0; i < sizeof (cases) / sizeof (cases[0]); i++) {
-        cluster_t *cluster = cluster_new (3, 2, NULL);
-        for (uint64_t id = 1; id <= 3; id++)
-            cluster_crash (cluster, id);
+        cluster_t *cluster = s_one_of_three ();
         cluster_node_t *node = &cluster->nodes[1];
-        for (uint64_t k = 1; k <= 4; k++)
-            node->log[node->log_count++] = (raft_entry_t){.term = k > 1 ? 3 : 1, .index = k};
-        node->hard.term = 5;
         cluster_rot (cluster, 1, 2);
         cluster_start (cluster, 1);
         s_append_to_damaged (cluster, cases[i].terms, cases[i].count, cases[i].commit);
@@ -277,13 +285,8 @@ static void test_copies_that_cover_a_damaged_log (void **state)
         {{2, 4}, 3, 3, false},    {{4}, 4, 5, true},    {{3, 4}, 3, 5, false},
     };
     for (size_t i = 0; i < sizeof (cases) / sizeof (cases[0]); i++) {
-        cluster_t *cluster = cluster_new (3, 2, NULL);
-        for (uint64_t id = 1; id <= 3; id++)
-            cluster_crash (cluster, id);
+        cluster_t *cluster = s_one_of_three ();
         cluster_node_t *node = &cluster->nodes[1];
-        for (uint64_t k = 1; k <= 4; k++)
-            node->log[node->log_count++] = (raft_entry_t){.term = k > 1 ? 3 : 1, .index = k};
-        node->hard.term = 5;
         node->no_fetch = true;
         for (size_t k = 0; k < 3 && cases[i].rotten[k]; k++)
             cluster_rot (cluster, 1, cases[i].rotten[k]);
