@@ -7,7 +7,7 @@
    from kill -9 of the leader to the next acknowledged write, and whether all that was acknowledged
     is there afterwards; how long a member takes to serve again after a restart with many entries
     in the log; memory; flushes of the disk. Masters are spoken to over CURVE as a worker does,
-    etcd in plain gRPC over HTTP/2. Of several rounds the median counts. */
+    etcd in gRPC over HTTP/2, plain unless --tls is given. Of several rounds the median counts. */
 #include "tests/bench/consensus/cluster.h"
 #include "tests/bench/consensus/report.h"
 #include "tests/bench/consensus/usage.h"
@@ -40,6 +40,9 @@ static const option_t options_table[] = {
     {"quick", 'q', NULL,
      .doc = "About a minute: fewer and shorter rounds, a tenth of the entries."},
     {"only", 0, "STORE", .doc = "nexus or etcd: the other one is left out."},
+    {"tls", 0, NULL,
+     .doc =
+         "etcd with mutual TLS, among its members and with the load: as guarded as masters are."},
     {"phases", 0, "NAMES", .def = "writes,reads,failover,restart", .doc = "What to measure."},
     {"flights", 0, "NUMBERS", .def = "1,16,64,256,1024", .doc = "Operations in flight."},
     {"rounds", 0, "N", .doc = "Rounds of each load; default 3."},
@@ -373,7 +376,8 @@ static int prepare (bench_t *self, nexus_error_t *error)
         parse_phases (options_text (options, "phases"), self->phases, error) ||
         prepare_dir (self, error))
         return -1;
-    const store_t *const stores[STORES] = {&nexus_store, &etcd_store};
+    const store_t *const stores[STORES] = {
+        &nexus_store, options_flag (options, "tls") ? &etcd_tls_store : &etcd_store};
     const char *only = options_text (options, "only");
     if (only && strcmp (only, nexus_store.name) && strcmp (only, etcd_store.name))
         return nexus_error_set (error, NEXUS_INVALID, "--only: expected %s or %s, not \"%s\"",

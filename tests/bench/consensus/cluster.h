@@ -28,7 +28,7 @@ typedef struct {
     int (*run) (void *store, const load_config_t *config, load_result_t *result);
 } store_t;
 
-extern const store_t etcd_store, nexus_store;
+extern const store_t etcd_store, etcd_tls_store, nexus_store;
 
 /*  Makes DIR/NAME and starts all members. program NULL: the store's own. NULL with an error. */
 cluster_t *cluster_new (const store_t *store, const char *dir, const char *program,

@@ -30,7 +30,8 @@ typedef struct client client_t;
 typedef struct {
     client_t *client;
     unsigned member;
-    int fd; /* -1: none */
+    int fd;     /* -1: none */
+    tls_t *tls; /* NULL: without */
     nghttp2_session *session;
     call_t *calls;
     const uint8_t *unsent; /* what the socket didn't take */
@@ -50,8 +51,7 @@ struct call {
 
 struct client {
     int epoll;
-    unsigned members;
-    uint16_t ports[LOAD_MEMBERS_MAX];
+    const etcd_endpoints_t *endpoints;
     char authority[LOAD_MEMBERS_MAX][24];
     connection_t connections[LOAD_MEMBERS_MAX][CONNECTIONS];
     unsigned turn;
@@ -221,6 +221,7 @@ static void connection_close (connection_t *self)
     if (self->fd < 0)
         return;
     nghttp2_session_del (self->session);
+    tls_destroy (&self->tls);
     close (self->fd);
     self->session = NULL;
     self->fd = -1;
@@ -255,12 +256,15 @@ static nghttp2_session *new_session (connection_t *connection)
 static int connection_open (connection_t *self)
 {
     const client_t *client = self->client;
+    const etcd_endpoints_t *endpoints = client->endpoints;
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons (client->ports[self->member]),
+                                  .sin_port = htons (endpoints->ports[self->member]),
                                   .sin_addr.s_addr = htonl (INADDR_LOOPBACK)};
     int on = 1, fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect (fd, (struct sockaddr *)&address, sizeof (address)) ||
+        (endpoints->identity && !(self->tls = tls_connect (fd, endpoints->identity))) ||
         !(self->session = new_session (self))) {
+        tls_destroy (&self->tls);
         if (fd >= 0)
             close (fd);
         return -1;
@@ -271,6 +275,17 @@ static int connection_open (connection_t *self)
     self->fd = fd;
     self->dirty = true;
     return 0;
+}
+
+/*  A full socket: loopback drains it at once. */
+static ssize_t connection_send (connection_t *self, const uint8_t *data, size_t size)
+{
+    ssize_t rc;
+    do
+        rc = self->tls ? tls_send (self->tls, data, size)
+                       : send (self->fd, data, size, MSG_NOSIGNAL);
+    while (rc < 0 && (errno == EINTR || errno == EAGAIN));
+    return rc;
 }
 
 /*  Writes what a pass has collected in as few calls as possible. */
@@ -296,10 +311,8 @@ static void connection_flush (connection_t *self)
         }
         if (!size)
             return;
-        for (size_t at = 0; at < size;) { /* a full socket: loopback drains it at once */
-            ssize_t rc = send (self->fd, out + at, size - at, MSG_NOSIGNAL);
-            if (rc < 0 && errno == EINTR)
-                continue;
+        for (size_t at = 0; at < size;) {
+            ssize_t rc = connection_send (self, out + at, size - at);
             if (rc < 0) {
                 connection_close (self);
                 return;
@@ -313,13 +326,17 @@ static void connection_flush (connection_t *self)
 static void connection_receive (connection_t *self)
 {
     static _Thread_local uint8_t in[256 << 10];
-    ssize_t size = recv (self->fd, in, sizeof (in), MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (size <= 0 || nghttp2_session_mem_recv (self->session, in, (size_t)size) != size)
-        connection_close (self);
-    else
+    do { /* of TLS all that has come: epoll knows nothing of what lies in its buffers */
+        ssize_t size = self->tls ? tls_receive (self->tls, in, sizeof (in))
+                                 : recv (self->fd, in, sizeof (in), MSG_DONTWAIT);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (size <= 0 || nghttp2_session_mem_recv (self->session, in, (size_t)size) != size) {
+            connection_close (self);
+            return;
+        }
         self->dirty = true;
+    } while (self->tls);
 }
 
 /*  ---- calls -------------------------------------------------------------------------------- */
@@ -360,7 +377,7 @@ static int submit (client_t *self, unsigned member, call_t *call, const char *pa
     call->size = size + PREFIX;
     const nghttp2_nv headers[] = {
         header (":method", "POST"),
-        header (":scheme", "http"),
+        header (":scheme", connection->tls ? "https" : "http"),
         header (":path", path),
         header (":authority", self->authority[member]),
         header ("content-type", "application/grpc"),
@@ -401,16 +418,16 @@ static void send_request (void *context, unsigned member, uint64_t tag,
 
 /*  ---- the loop ------------------------------------------------------------------------------ */
 
-static client_t *client_new (const uint16_t *ports, unsigned members)
+static client_t *client_new (const etcd_endpoints_t *endpoints)
 {
     client_t *self = calloc (1, sizeof (*self));
-    assert (self && members <= LOAD_MEMBERS_MAX);
+    assert (self && endpoints->members <= LOAD_MEMBERS_MAX);
     self->epoll = epoll_create1 (EPOLL_CLOEXEC);
     assert (self->epoll >= 0);
-    self->members = members;
-    for (unsigned i = 0; i < members; i++) {
-        self->ports[i] = ports[i];
-        snprintf (self->authority[i], sizeof (self->authority[i]), "127.0.0.1:%u", ports[i]);
+    self->endpoints = endpoints;
+    for (unsigned i = 0; i < endpoints->members; i++) {
+        snprintf (self->authority[i], sizeof (self->authority[i]), "127.0.0.1:%u",
+                  endpoints->ports[i]);
         for (unsigned j = 0; j < CONNECTIONS; j++)
             self->connections[i][j] = (connection_t){.client = self, .member = i, .fd = -1};
     }
@@ -421,7 +438,7 @@ static void client_destroy (client_t **self_p)
 {
     client_t *self = *self_p;
     self->load = NULL;
-    for (unsigned i = 0; i < self->members; i++)
+    for (unsigned i = 0; i < self->endpoints->members; i++)
         for (unsigned j = 0; j < CONNECTIONS; j++)
             connection_close (&self->connections[i][j]);
     while (self->free_calls) {
@@ -436,7 +453,7 @@ static void client_destroy (client_t **self_p)
 
 static void flush_all (client_t *self)
 {
-    for (unsigned i = 0; i < self->members; i++)
+    for (unsigned i = 0; i < self->endpoints->members; i++)
         for (unsigned j = 0; j < CONNECTIONS; j++)
             if (self->connections[i][j].dirty)
                 connection_flush (&self->connections[i][j]);
@@ -463,10 +480,10 @@ static void report_lost (client_t *self)
         load_answer (self->load, self->lost[i], LOAD_FAILED, 0, NULL, 0, clock_now_ns ());
 }
 
-int etcd_client_run (const uint16_t *ports, unsigned members, const load_config_t *config,
+int etcd_client_run (const etcd_endpoints_t *endpoints, const load_config_t *config,
                      load_result_t *result)
 {
-    client_t *self = client_new (ports, members);
+    client_t *self = client_new (endpoints);
     load_t *load = self->load = load_new (config, result);
     load_start (load, send_request, self, 0, clock_now_ns ());
     int64_t tick_ns = clock_now_ns ();
@@ -500,11 +517,11 @@ static uint64_t ask_status (client_t *self, unsigned member)
     return self->leader && self->leader == self->member_id;
 }
 
-int etcd_client_leader (const uint16_t *ports, unsigned members)
+int etcd_client_leader (const etcd_endpoints_t *endpoints)
 {
-    client_t *self = client_new (ports, members);
+    client_t *self = client_new (endpoints);
     int leader = -1;
-    for (unsigned i = 0; i < members && leader < 0; i++)
+    for (unsigned i = 0; i < endpoints->members && leader < 0; i++)
         if (ask_status (self, i))
             leader = (int)i;
     client_destroy (&self);
