@@ -222,10 +222,12 @@ static uint64_t s_applicable (const raft_t *self)
     return journal->applying < last ? last - journal->applying : 0;
 }
 
-/*  Nobody waits for a follower's state machine: it takes more at a time. */
-static bool s_apply_waits (const raft_t *self)
+/*  Nobody waits for a follower's state machine: it takes more at a time, and not before the leader
+    has heard of the entries that are being written. */
+static bool s_apply_waits (const raft_t *self, bool writing)
 {
-    return self->role != RAFT_LEADER && !self->hurry && self->now_ms < self->apply_deadline_ms &&
+    int64_t until_ms = self->apply_deadline_ms + (writing ? self->config.apply_delay_ms : 0);
+    return self->role != RAFT_LEADER && !self->hurry && self->now_ms < until_ms &&
            s_applicable (self) < RAFT_BATCH_MAX;
 }
 
@@ -237,7 +239,7 @@ void raft_hurry (raft_t *self, bool hurry)
 int64_t raft_deadline_ms (const raft_t *self)
 {
     if (self->role != RAFT_LEADER)
-        return s_applicable (self) && s_apply_waits (self) &&
+        return s_applicable (self) && s_apply_waits (self, false) &&
                        self->apply_deadline_ms < self->election_deadline_ms
                    ? self->apply_deadline_ms
                    : self->election_deadline_ms;
@@ -352,7 +354,7 @@ static void s_ready_committed (raft_t *self, raft_ready_t *ready)
     if (PLANTED (APPLY_BEFORE_FLUSH))
         last = journal->committed;
     if (journal->applying >= last || self->applying_bytes >= self->config.apply_bytes_max ||
-        s_apply_waits (self))
+        s_apply_waits (self, ready->sequence))
         return;
     self->apply_deadline_ms = self->now_ms + self->config.apply_delay_ms;
     size_t room = self->config.apply_bytes_max - self->applying_bytes;

@@ -28,6 +28,7 @@ typedef struct {
     tables_txn_t *txn;     /* with what is applied and not visible yet, or NULL */
     uint64_t term;         /* of the last entry in it */
     unsigned turns_before; /* of others, before our work goes on */
+    bool turn_came;        /* the next of them, with a message to ourselves */
     bool failed;
     ledger_reads_t reads;
     struct {
@@ -266,9 +267,11 @@ static bool has_work (ledger_t *self)
     return !self->failed && (self->txn || self->asked || first_entry (self));
 }
 
+/*  A message to ourselves comes when the others have had a turn. */
 static void let_others (ledger_t *self, context_t *ctx, unsigned turns)
 {
     self->turns_before = turns;
+    self->turn_came = false;
     if (turns)
         context_send (ctx, context_self (ctx), &done_record, &(done_t){0});
 }
@@ -319,13 +322,15 @@ static void receive (void *state, context_t *ctx, const message_t *message)
         restore (self, ctx, message);
     else if (message_body (message, apply))
         take (self, message_retain ((message_t *)message));
-    else if (message_body (message, done) && self->turns_before)
-        let_others (self, ctx, self->turns_before - 1);
+    else if (message_body (message, done))
+        self->turn_came = true;
 }
 
 static void settle (void *state, context_t *ctx)
 {
     ledger_t *self = state;
+    if (self->turn_came)
+        let_others (self, ctx, self->turns_before - 1);
     if (!self->turns_before && has_work (self)) {
         work (self, ctx);
         let_others (self, ctx, has_work (self) ? TURNS_BETWEEN : 0);

@@ -58,6 +58,7 @@ typedef struct {
     uint64_t copy_term;
     bool no_fetch; /* offers are not followed */
     uint64_t restores;
+    uint64_t applied_while_writing; /* how often both came at once */
 } cluster_node_t;
 
 typedef struct {
@@ -433,6 +434,7 @@ static void s_carry_out (cluster_t *self, cluster_node_t *node, raft_ready_t *re
 {
     for (size_t i = 0; i < ready->messages.count; i++)
         s_send (self, node, &ready->messages.items[i]);
+    node->applied_while_writing += ready->sequence && ready->committed_count;
     if (ready->sequence) {
         assert_true (node->writes_count < 4096);
         node->writes[node->writes_count++] =

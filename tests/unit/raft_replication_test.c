@@ -64,12 +64,14 @@ static void test_commit_delay (void **state)
     cluster_destroy (&cluster);
 }
 
-/*  A follower applies in larger batches, late, unless somebody waits or much is waiting. */
+/*  A follower applies in larger batches, late, and not before it has acknowledged what it writes,
+    unless somebody waits or much is waiting. */
 static void test_apply_delay (void **state)
 {
     (void)state;
     raft_config_t config = raft_config_default ();
     config.apply_delay_ms = 20;
+    config.commit_delay_ms = 4;
     config.heartbeat_ms = 5;
     cluster_t *cluster = cluster_new (3, 3, &config);
     cluster_elect (cluster, 1);
@@ -93,6 +95,12 @@ static void test_apply_delay (void **state)
         }
     }
     assert_in_range (late, 20, 80);
+    for (uint64_t i = 101; i <= 110; i++) {
+        cluster_propose (cluster, 1, i);
+        cluster_run (cluster, 1);
+    }
+    assert_int_equal (cluster->nodes[2].applied_while_writing, 0);
+    assert_true (cluster->nodes[3].applied_while_writing > 0);
     cluster_check_logs (cluster);
     cluster_destroy (&cluster);
 }
