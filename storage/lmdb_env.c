@@ -271,7 +271,7 @@ MDB_txn *lmdb_env_begin (lmdb_env_t *self, bool write, nexus_error_t *error)
     code = write && self->writes_map ? reserve_room (self) : 0;
     if (code) {
         mdb_txn_abort (txn);
-        lmdb_env_error (self, code, "make room for a transaction", error);
+        lmdb_env_error (self, code, "reserve 64 MiB ahead of what is written", error);
         return NULL;
     }
     return txn;

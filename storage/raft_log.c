@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /*  ---- opening ------------------------------------------------------------- */
@@ -23,8 +24,10 @@ static int open_table (raft_log_t *self, bool make, nexus_error_t *error)
     int code = mdb_dbi_open (txn, NULL, MDB_CREATE | MDB_INTEGERKEY, &self->table);
     if (code == 0 && make) {
         raft_log_content_t content = {.state.first = 1};
-        while (content.state.incarnation == 0)
+        while (content.state.incarnation == 0) {
             randombytes_buf (&content.state.incarnation, sizeof content.state.incarnation);
+            content.state.incarnation >>= 11; /* 53 bits: JSON's readers keep no more */
+        }
         code = raft_log_put_state (self, txn, &content);
     }
     if (code) {
@@ -116,6 +119,12 @@ int raft_log_check_readers (raft_log_t *self)
 void raft_log_usage (raft_log_t *self, size_t *ret_used, size_t *ret_limit)
 {
     lmdb_env_usage (&self->env, ret_used, ret_limit);
+}
+
+uint64_t raft_log_disk_free (const raft_log_t *self)
+{
+    struct statvfs fs;
+    return statvfs (self->env.dir, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
 }
 
 /*  ---- writing, from outside --------------------------------------------- */

@@ -137,3 +137,5 @@ int raft_log_check_readers (raft_log_t *self);
 /*  Bytes in use and the limit: refuse proposals from 80 % on. Walks the list of free pages:
     once a second is often enough. */
 void raft_log_usage (raft_log_t *self, size_t *ret_used, size_t *ret_limit);
+/*  What its file system has left for us; UINT64_MAX if it doesn't say. */
+uint64_t raft_log_disk_free (const raft_log_t *self);

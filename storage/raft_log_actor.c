@@ -28,7 +28,8 @@ enum { TIMER_COMPACT, TIMER_USAGE, TIMER_SYNC, TIMER_SETTLE };
 enum { SETTLE_MS = 1000, SETTLE_BYTES = 1 << 20 };
 enum { COMPACT_PAUSE_MS = 5 };
 enum { USAGE_MS = 1000, FULL_PERCENT = 80, READERS_EVERY = 60 };
-enum { STOP_MS = 5000 }; /* how long a disk may keep us from ending */
+enum { DISK_LOW = 512 << 20 }; /* some seconds of much work, and what is reserved ahead */
+enum { STOP_MS = 5000 };       /* how long a disk may keep us from ending */
 
 /*  What is written on the spot: see the header. */
 enum { SPOT_FLUSH_US = 10000, SPOT_BYTES = 16 << 10, SPOT_SHARE_PERCENT = 50 };
@@ -66,6 +67,7 @@ typedef struct {
     message_t *compacting; /* the request in progress, or NULL */
     uint64_t looks;        /* at the usage */
     bool full;
+    bool disk_low;
     bool failed;
     log_durable_t told; /* last, */
     address_t appender; /* and to whom; "": nobody yet */
@@ -78,10 +80,25 @@ typedef struct {
     metric_t *seconds;
     metric_t *used;
     metric_t *limit;
+    metric_t *disk_free;
     metric_t *flush_last, *flush_p50, *flush_p99;
 } actor_t;
 
 /*  ---- life -------------------------------------------------------------- */
+
+/*  Says it in time: a master whose disk is full ends. */
+static void measure_disk (actor_t *self, context_t *ctx)
+{
+    uint64_t left = raft_log_disk_free (self->log);
+    bool low = left < DISK_LOW;
+    if (left == UINT64_MAX)
+        return;
+    metric_set (self->disk_free, (double)left);
+    if (low && !self->disk_low)
+        log_warning (context_log (ctx), "the disk is nearly full; when it is, this master ends",
+                     LOG_UINT ("free_bytes", left));
+    self->disk_low = low;
+}
 
 static void measure_usage (actor_t *self, context_t *ctx)
 {
@@ -92,6 +109,7 @@ static void measure_usage (actor_t *self, context_t *ctx)
     raft_log_usage (self->log, &used, &limit);
     metric_set (self->used, (double)used);
     metric_set (self->limit, (double)limit);
+    measure_disk (self, ctx);
     metric_set (self->flush_last, self->flushes.last_us / 1e6);
     metric_set (self->flush_p50, self->flushes.p50_us / 1e6);
     metric_set (self->flush_p99, self->flushes.p99_us / 1e6);
@@ -139,6 +157,8 @@ static int start (void *state, context_t *ctx, const void *args, nexus_error_t *
                                 "Bytes of the Raft log's map that are in use", NULL);
     self->limit =
         metrics_gauge (metrics, "nexus_raft_log_limit_bytes", "Size of the Raft log's map", NULL);
+    self->disk_free = metrics_gauge (metrics, "nexus_disk_free_bytes",
+                                     "Bytes left on the file system of the Raft log", NULL);
     self->flush_last = metrics_gauge (metrics, "nexus_raft_log_flush_last_seconds",
                                       "Time that the Raft log's last flush took", NULL);
     self->flush_p50 =
