@@ -23,6 +23,7 @@ enum {
     SHOWN_MAX = 256 << 20, /* memory of an answer, read */
     CONNECT_MS = 5000,
     CONNECT_FIRST_MS = 1000, /* in the first round: a frozen master holds up nobody */
+    CONNECT_LEAST_MS = 200,
     ANSWER_MS = 15000,
     PAUSE_MS = 250 /* between two rounds over the masters */
 };
@@ -377,13 +378,27 @@ static bool is_passing (CURLcode code, long status)
     return status == 502 || status == 503 || status == 504;
 }
 
+/*  How long a round waits for each connection, so that a first one over masters that all hang takes
+    no longer than the patience, and later ones only what is left of it. */
+static int connect_ms_of (const client_t *self, bool first, int64_t left_ms)
+{
+    int64_t count = (int64_t)self->endpoint_count;
+    int64_t most_ms = first && count > 1 && self->patience_ms ? CONNECT_FIRST_MS : CONNECT_MS;
+    int64_t share_ms = first ? left_ms / count : left_ms;
+    int64_t ms = share_ms < most_ms ? share_ms : most_ms;
+    return (int)(ms > CONNECT_LEAST_MS ? ms : CONNECT_LEAST_MS);
+}
+
 /*  One round over all masters, beginning with the one that answered last: 1: answered; 0: none
     can for now; -1: it is no use. heard: somebody spoke, if only to say 503. */
-static int ask_round (client_t *self, int connect_ms, const question_t *question,
+static int ask_round (client_t *self, bool first, int64_t until_ms, const question_t *question,
                       client_answer_t *answer, bool *heard, nexus_error_t *error)
 {
+    int connect_ms = connect_ms_of (self, first, until_ms - now_ms ());
     for (size_t i = 0; i < self->endpoint_count; i++) {
         size_t at = (self->endpoint + i) % self->endpoint_count;
+        if (!first && i)
+            connect_ms = connect_ms_of (self, first, until_ms - now_ms ());
         client_answer_free (answer);
         CURLcode code = ask_once (self, self->endpoints[at], connect_ms, question, answer);
         if (code == CURLE_OK && !is_passing (code, answer->status)) {
@@ -416,23 +431,22 @@ int client_question (client_t *self, const client_question_t *asked, client_answ
     question_t question = {
         .asked = *asked, .write = asked->method || asked->body, .after = self->index};
     unsigned char random[16];
-    int64_t until = now_ms () + self->patience_ms;
+    int64_t until = now_ms () + (self->patience_ms ? self->patience_ms : CONNECT_MS);
     randombytes_buf (random, sizeof (random));
     sodium_bin2hex (question.key, sizeof (question.key), random, sizeof (random));
     *answer = (client_answer_t){0};
-    bool hurried = self->endpoint_count > 1 && self->patience_ms > 0;
-    for (;;) {
+    for (bool first = true;; first = false) {
         bool heard = false;
-        int rc = ask_round (self, hurried ? CONNECT_FIRST_MS : CONNECT_MS, &question, answer,
-                            &heard, error);
+        int rc = ask_round (self, first, until, &question, answer, &heard, error);
         if (rc > 0)
             break;
         /*  Where nobody listens at all, waiting will not help. */
-        if (rc < 0 || now_ms () >= until || (!heard && !hurried)) {
+        bool again = self->patience_ms && now_ms () < until &&
+                     (heard || (first && self->endpoint_count > 1));
+        if (rc < 0 || !again) {
             client_answer_free (answer);
             return -1;
         }
-        hurried = false;
         if (heard)
             (void)usleep (PAUSE_MS * 1000);
     }

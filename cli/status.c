@@ -22,10 +22,7 @@ static void print_status (const cluster_status_t *status)
         printf ("Leader   %s (term %" PRIu64 ", commit index %" PRIu64 ")\n", status->leader,
                 status->term, status->commit);
     else
-        printf (
-            "Leader   none known to %s: fewer than half of the masters are up and reachable, or "
-            "an election is going on\n",
-            status->answered_by);
+        printf ("Leader   none known to %s: %s\n", status->answered_by, status->message);
     printf ("Workers  %" PRIu64 " of %" PRIu64 " alive; %" PRIu64 " draining, %" PRIu64 " lost\n",
             workers->alive, workers->total, workers->draining, workers->lost);
     printf ("Jobs     %" PRIu64 " running, %" PRIu64 " queued, %" PRIu64
@@ -47,15 +44,18 @@ static void print_status (const cluster_status_t *status)
 }
 
 /*  A cluster without a majority can't confirm what a master knows; then what it knows is all there
-    is, and this command is what people look at. */
-static int ask (client_t *client, bool stale, client_answer_t *answer, nexus_error_t *error)
+    is, and this command is what people look at: it is shown, and the exit code, *ret_rc, says that
+    it is not confirmed. */
+static int ask (client_t *client, bool stale, client_answer_t *answer, int *ret_rc,
+                nexus_error_t *error)
 {
     static const char path[] = "/api/v1/cluster/status";
     client_set_stale (client, stale);
     int rc = client_ask (client, path, NULL, NULL, 0, answer, error);
     if (!rc || stale || client_problem (client)->status != 503)
         return rc;
-    fprintf (stderr, "nexus: %s\nnexus: this is what one of them knew:\n", error->text);
+    *ret_rc = command_fail (error);
+    fprintf (stderr, "nexus: this is what one of them knew:\n");
     client_set_stale (client, true);
     return client_ask (client, path, NULL, NULL, 0, answer, error);
 }
@@ -75,7 +75,7 @@ static int run_status (options_t *options)
         client_set_patience (client, 0); /* masters themselves wait for an election */
     if (options_flag (options, "raft"))
         rc = status_raft (client, options_flag (options, "json"));
-    else if (ask (client, options_flag (options, "stale"), &answer, &error))
+    else if (ask (client, options_flag (options, "stale"), &answer, &rc, &error))
         rc = command_fail (&error);
     else if (options_flag (options, "json"))
         printf ("%.*s\n", (int)answer.body.size, (const char *)answer.body.data);

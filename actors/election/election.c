@@ -485,18 +485,20 @@ static void s_tell (election_t *self, context_t *ctx)
         .leading = status->settled,
         .commit = status->hard.commit,
         .last = status->last,
+        .standing = (int)election_standing (self),
     };
     if (key)
         now.leader = *key;
-    bool changed = now.term != self->told.term || now.leading != self->told.leading ||
-                   memcmp (&now.leader, &self->told.leader, sizeof (record_key_t)) != 0;
+    bool moved = now.term != self->told.term || now.leading != self->told.leading ||
+                 memcmp (&now.leader, &self->told.leader, sizeof (record_key_t)) != 0;
+    bool changed = moved || now.standing != self->told.standing;
     self->told = now;
     if (!changed)
         return;
-    if (key)
+    if (moved && key)
         log_info (context_log (ctx), "leader", LOG_UINT ("term", now.term),
                   LOG_NODE ("leader", key), LOG_INT ("leading", now.leading));
-    else
+    else if (moved)
         log_info (context_log (ctx), "no leader", LOG_UINT ("term", now.term));
     for (size_t i = 0; i < self->subscribers_count; i++)
         context_send (ctx, &self->subscribers[i], &leadership_record, &now);

@@ -57,6 +57,17 @@ bool election_has_nothing (const election_t *self)
     return raft_is_empty (self->raft);
 }
 
+standing_t election_standing (const election_t *self)
+{
+    if (self->refused_as)
+        return STANDING_REFUSED;
+    if (self->removed)
+        return STANDING_REMOVED;
+    if (!election_has_nothing (self))
+        return STANDING_MEMBER;
+    return self->args->join ? STANDING_JOINING : STANDING_FOUNDING;
+}
+
 uint64_t election_expected (election_t *self, uint64_t id)
 {
     const election_peer_t *peer = s_peer (self, id);

@@ -12,6 +12,8 @@
 
 enum { TIMER_TICK, TIMER_APPLY }; /* a timer's data */
 
+#define STALE_SHOWS "?stale=true (of the command: --stale) shows what this one knows as it is"
+
 /*  ---- masters ----------------------------------------------------------------- */
 
 static gateway_master_t *find_master (gateway_t *self, const record_key_t *key)
@@ -28,6 +30,54 @@ const char *gateway_leader (const gateway_t *self)
         return "";
     const gateway_master_t *leader = find_master ((gateway_t *)self, &self->leadership.leader);
     return leader ? leader->name : "";
+}
+
+/*  The masters that don't answer. */
+static void name_missing (const gateway_t *self, context_t *ctx, char *text, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < self->master_count; i++) {
+        size_t used = strlen (text);
+        if (!gateway_reachable (self, ctx, &self->masters[i]))
+            snprintf (text + used, size - used, "%s%s", count++ ? ", " : "", self->masters[i].name);
+    }
+    size_t used = strlen (text);
+    snprintf (text + used, size - used, "%s",
+              count ? " cannot be reached yet"
+                    : "all of them can be reached: it is about to begin");
+}
+
+void gateway_no_leader (const gateway_t *self, context_t *ctx, char text[GATEWAY_TEXT_MAX])
+{
+    static const char *const texts[] = {
+        [STANDING_MEMBER] = "fewer than half of the masters are up and reachable, or an election "
+                            "is going on",
+        [STANDING_FOUNDING] = "the cluster is not founded yet: for that, all the masters of the "
+                              "configuration must be up once; ",
+        [STANDING_JOINING] = "this master has not been let in yet: nexus master add, of a master "
+                             "of the cluster",
+        [STANDING_REFUSED] = "this master's log is not the one that the others have on record: its "
+                             "disk was lost or replaced; " CONSENSUS_REPLACE_MASTER,
+        [STANDING_REMOVED] = "this master was removed from the cluster; ask another",
+    };
+    snprintf (text, GATEWAY_TEXT_MAX, "%s", texts[self->leadership.standing]);
+    if (self->leadership.standing == STANDING_FOUNDING)
+        name_missing (self, ctx, text, GATEWAY_TEXT_MAX);
+}
+
+void gateway_unconfirmed (const gateway_t *self, context_t *ctx, const failure_t *why,
+                          char text[GATEWAY_TEXT_MAX])
+{
+    if (self->leadership.standing == STANDING_MEMBER)
+        snprintf (text, GATEWAY_TEXT_MAX,
+                  "no majority of the masters confirms that what this one knows is up to date "
+                  "(%.200s): ask again; " STALE_SHOWS,
+                  why ? why->text : "no answer");
+    else {
+        gateway_no_leader (self, ctx, text);
+        size_t used = strlen (text);
+        snprintf (text + used, GATEWAY_TEXT_MAX - used, "; " STALE_SHOWS);
+    }
 }
 
 bool gateway_reachable (const gateway_t *self, context_t *ctx, const gateway_master_t *master)
@@ -383,14 +433,10 @@ static void receive_applied (gateway_t *self, context_t *ctx, uint64_t index)
 /*  A majority has confirmed that this master's ledger is up to date, or not. */
 static void receive_confirmed (gateway_t *self, context_t *ctx, const message_t *reply)
 {
-    char text[400];
+    char text[GATEWAY_TEXT_MAX];
     const failure_t *failure = message_body (reply, failure);
     failure_t unconfirmed = {.code = NEXUS_UNAVAILABLE, .text = text};
-    snprintf (
-        text, sizeof (text),
-        "no majority of the masters confirms that what this one knows is up to date (%.200s): "
-        "ask again; ?stale=true shows it as it is",
-        failure ? failure->text : "");
+    gateway_unconfirmed (self, ctx, failure, text);
     self->barrier = 0;
     for (size_t i = self->pending_count; i-- > 0;) {
         if (self->pending[i].wait != GATEWAY_CONFIRMED)

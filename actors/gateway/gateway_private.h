@@ -6,6 +6,7 @@
 
 enum {
     GATEWAY_MASTERS_MAX = 32,
+    GATEWAY_TEXT_MAX = 500,
     GATEWAY_PENDING_MAX = 1024, /* requests that wait for another actor */
     GATEWAY_TICK_MS = 1000,
     GATEWAY_HEARD_MS = 2500, /* a master that was heard of within this time is reachable */
@@ -66,6 +67,11 @@ struct gateway {
 
 /*  The leading master's name; "" while none is known. */
 const char *gateway_leader (const gateway_t *gateway);
+/*  Why none is known, for people. */
+void gateway_no_leader (const gateway_t *gateway, context_t *ctx, char text[GATEWAY_TEXT_MAX]);
+/*  Why a linearizable read is not answered; why may be NULL. */
+void gateway_unconfirmed (const gateway_t *gateway, context_t *ctx, const failure_t *why,
+                          char text[GATEWAY_TEXT_MAX]);
 /*  Has this master been heard of lately? This one always. */
 bool gateway_reachable (const gateway_t *gateway, context_t *ctx, const gateway_master_t *master);
 

@@ -75,7 +75,13 @@ void handle_cluster_status (call_t *call)
                                .leader = gateway_leader (gateway),
                                .term = gateway->leadership.term,
                                .commit = gateway->leadership.commit,
-                               .applied = ledger_number (call->txn, LEDGER_APPLIED)};
+                               .applied = ledger_number (call->txn, LEDGER_APPLIED),
+                               .message = ""};
+    char why[GATEWAY_TEXT_MAX];
+    if (!*status.leader) {
+        gateway_no_leader (gateway, call->ctx, why);
+        status.message = why;
+    }
     for (size_t i = 0; i < gateway->master_count; i++)
         masters[i] = master_status (call, &gateway->masters[i]);
     qsort (masters, gateway->master_count, sizeof (master_status_t), by_name);
@@ -95,12 +101,13 @@ void handle_livez (call_t *call)
 
 void handle_readyz (call_t *call)
 {
-    if (*gateway_leader (call->gateway))
+    char why[GATEWAY_TEXT_MAX];
+    if (*gateway_leader (call->gateway)) {
         call_reply_text (call, 200, "ok\n");
-    else
-        call_fail (call, NEXUS_UNAVAILABLE,
-                   "no leader is known: fewer than half of the masters are up and reachable, or an "
-                   "election is going on");
+        return;
+    }
+    gateway_no_leader (call->gateway, call->ctx, why);
+    call_fail (call, NEXUS_UNAVAILABLE, "no leader is known: %s", why);
 }
 
 /*  What the ledger knows, as gauges; the rest of the registry is kept by its owners. */

@@ -38,13 +38,12 @@ static bool read_version (call_t *call, bool *compare, uint64_t *version)
 /*  The ledger's answer; NULL: it has none, and the call is answered. */
 static const kv_got_t *read_answer (call_t *call, const message_t *reply)
 {
+    char text[GATEWAY_TEXT_MAX];
     const kv_got_t *got = message_body (reply, kv_got);
-    const failure_t *failure = message_body (reply, failure);
-    if (!got)
-        call_fail (call, NEXUS_UNAVAILABLE,
-                   "no majority of the masters confirms that what this one knows is up to date "
-                   "(%.200s): ask again; ?stale=true shows it as it is",
-                   failure ? failure->text : "no answer");
+    if (!got) {
+        gateway_unconfirmed (call->gateway, call->ctx, message_body (reply, failure), text);
+        call_fail (call, NEXUS_UNAVAILABLE, "%s", text);
+    }
     return got;
 }
 

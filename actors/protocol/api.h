@@ -68,6 +68,7 @@ RECORD_DECLARE (job_counts, JOB_COUNTS)
     F (STRING, answered_by, _, .max = 63, .doc = "Name of the master that answers.") \
     F (STRING, version, _, .max = 63, .doc = "Its version of Nexus.") \
     F (STRING, leader, _, .max = 63, .doc = "Name of the leading master; empty: none is known.") \
+    F (STRING, message, _, .max = 1000, .doc = "Why none is known; empty: one is.") \
     F (UINT, term, _, .doc = "Raft term.") \
     F (UINT, commit, _, .doc = "Raft commit index.") \
     F (UINT, applied, _, .doc = "Applied index of the answering master's ledger.") \

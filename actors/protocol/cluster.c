@@ -10,6 +10,7 @@ RECORD_ENUM_DEFINE (worker_state, WORKER_STATES)
 RECORD_DEFINE (worker, 0, 0, "A worker, as the ledger keeps it.", WORKER)
 #undef RECORD_SELF
 RECORD_ENUM_DEFINE (suffrage, SUFFRAGES)
+RECORD_ENUM_DEFINE (standing, STANDINGS)
 #define RECORD_SELF master_t
 RECORD_DEFINE (master, 0, 0, "A master, as the ledger keeps it.", MASTER)
 #undef RECORD_SELF

@@ -124,6 +124,15 @@ RECORD_DECLARE (propose, PROPOSE)
     F (STRING, value, _, .max = 200, .doc = "What applying it yielded: a job's id ...")
 RECORD_DECLARE (proposed, PROPOSED)
 
+/*  What a master is to its group, as far as it can tell. */
+#define STANDINGS(E) \
+    E (STANDING_MEMBER, "member") \
+    E (STANDING_FOUNDING, "founding") /* it has nothing, as the others it waits for */ \
+    E (STANDING_JOINING, "joining")   /* it waits to be let in */ \
+    E (STANDING_REFUSED, "refused")   /* the others have another log of it on record */ \
+    E (STANDING_REMOVED, "removed")
+RECORD_ENUM (standing, STANDINGS)
+
 /*  From "election" to a local actor that sent it a leadership_subscribe: at
     once and whenever it changes. */
 #define LEADERSHIP_SUBSCRIBE(F) F (BOOL, on, _, .def = "true", .doc = "False: no more.")
@@ -133,7 +142,8 @@ RECORD_DECLARE (leadership_subscribe, LEADERSHIP_SUBSCRIBE)
     F (KEY, leader, _, .doc = "The leader's key; zero: none known.") \
     F (BOOL, leading, _, .doc = "This master leads, and has applied all entries of earlier terms.") \
     F (UINT, commit, _, .doc = "Commit index.") \
-    F (UINT, last, _, .doc = "Last index of the log.")
+    F (UINT, last, _, .doc = "Last index of the log.") \
+    F (ENUM, standing, standing, .doc = "What this master is to its group.")
 RECORD_DECLARE (leadership, LEADERSHIP)
 
 /*  From "election" to "ledger", in order, each index once per start of the ledger;

@@ -75,7 +75,15 @@ kill -STOP "$(pid_of m2)" "$(pid_of m3)"
 [ "$(on 1 /api/v1/jobs -o /dev/null -w '%{http_code}' --max-time 20)" = 503 ] || fail "m1 alone answered"
 [ "$(on 1 '/api/v1/kv/once?stale=true')" = y ] || fail "no stale answer"
 expect 0 "one-1" "$nexus" job list --stale --endpoint "$(api 1)"
-expect 0 "no majority" "$nexus" status --endpoint "$(api 1)"
+expect 69 "no majority" "$nexus" status --endpoint "$(api 1)"
+expect 0 "Leader" "$nexus" status --stale --endpoint "$(api 1)"
+
+# Those that hang hold up nobody for longer than he wants.
+begun=$EPOCHREALTIME
+expect 69 "timeout|timed out" "$nexus" kv get once --endpoint "$(api 2),$(api 3)" --patience 2
+waited=$(((${EPOCHREALTIME/./} - ${begun/./}) / 1000))
+[ $waited -ge 1500 ] && [ $waited -le 3500 ] || fail "a patience of 2 s took $waited ms"
+expect 0 "one-1" "$nexus" job list --stale --endpoint "$(api 2),$(api 3),$(api 1)" --patience 2
 kill -CONT "$(pid_of m2)" "$(pid_of m3)"
 healed() { [ "$("$nexus" kv get once)" = y ]; }
 until_true 20 "the cluster answers again" healed

@@ -77,6 +77,7 @@ started+=($writer)
 # Whoever waits is nobody; who was not let in is told what to do.
 run m2
 until_true 10 "m2 waits" grep -q "waits to be let in" "$dir/m2/node.log"
+expect 69 "has not been let in yet: nexus master add" "$nexus" status --endpoint "${api[m2]}"
 expect 66 'there is no master "m2"' "$nexus" master promote m2
 expect 65 "64 hex digits" "$nexus" master add m2 --key 12 --link "${link[m2]}"
 expect 65 "expected tcp://HOST:PORT" "$nexus" master add m2 --key "${key[m2]}" --link nowhere
@@ -159,6 +160,7 @@ machine m7
 sed -i '/^join/d' "$dir/m7/master.yaml"
 run m7
 until_true 10 "m7 founds" grep -q "founds a cluster" "$dir/m7/node.log"
+expect 69 "not founded yet: .* must be up once" "$nexus" status --endpoint "${api[m7]}"
 
 touch "$work/enough"
 wait $writer || true

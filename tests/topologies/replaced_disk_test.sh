@@ -26,6 +26,9 @@ sleep 1
 
 "$nexus" master list | grep -qE "^$lost .*refused" || fail "master list doesn't show it: $("$nexus" master list)"
 
+api_of() { echo "https://127.0.0.1:$(sed -n 's/^  port: *//p' "$dir/$1/master.yaml")"; }
+expect 69 "not the one that the others have on record" "$nexus" status --endpoint "$(api_of "$lost")"
+
 # Whoever adds it as it is hears that this won't do.
 key_of() { grep -A1 "name: $1\$" "$dir/$1/master.yaml" | grep -oE '[0-9a-f]{64}'; }
 link_of() { sed -n 's/^bind: "\(.*\)"$/\1/p' "$dir/$1/master.yaml"; }

@@ -201,7 +201,24 @@ static void test_health (void **state)
     uint64_t asked =
         ask_as (world, API_NOBODY, "GET", "/livez", (record_map_t){0}, (record_map_t){0}, NULL);
     assert_int_equal (answer (world, asked)->status, 200);
-    assert_int_equal (answer (world, ask (world, "GET", "/readyz", NULL))->status, 503);
+    static const struct {
+        standing_t standing;
+        const char *text;
+    } reasons[] = {
+        {STANDING_MEMBER, "an election is going on"},
+        {STANDING_FOUNDING, "must be up once; m2, m3 cannot be reached yet"},
+        {STANDING_JOINING, "nexus master add"},
+        {STANDING_REFUSED, "on record"},
+        {STANDING_REMOVED, "was removed"},
+    };
+    for (size_t i = 0; i < sizeof (reasons) / sizeof (reasons[0]); i++) {
+        leadership_t leadership = {.term = 1, .standing = (int)reasons[i].standing};
+        harness_deliver (world->harness, NULL, &leadership_record, &leadership);
+        const http_response_t *why = answer (world, ask (world, "GET", "/readyz", NULL));
+        assert_int_equal (why->status, 503);
+        assert_non_null (
+            memmem (why->body.data, why->body.size, reasons[i].text, strlen (reasons[i].text)));
+    }
     lead (world, 2);
     const http_response_t *ready = answer (world, ask (world, "GET", "/readyz", NULL));
     assert_int_equal (ready->status, 200);
