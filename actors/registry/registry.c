@@ -52,7 +52,8 @@ typedef struct {
     int64_t removal_ns;      /* when it counts */
     uint64_t master_request; /* our own record's proposal */
     int64_t master_again_ns; /* not before: it was refused */
-    bool master_known;       /* the ledger has it as it is */
+    uint64_t master_index;   /* nor before the ledger here is that far: there it was accepted */
+    bool master_known;       /* the ledger has it as it is, or will have */
     bool dirty;              /* the ledger changed */
     metric_t *alive_metric, *lost_metric;
 } registry_t;
@@ -181,6 +182,7 @@ typedef struct {
     master_t *masters;
     size_t worker_count, token_count, master_count;
     cluster_conf_t conf;
+    uint64_t applied;
 } nodes_t;
 
 static int read_nodes (registry_t *self, nodes_t *nodes, nexus_error_t *error)
@@ -196,6 +198,7 @@ static int read_nodes (registry_t *self, nodes_t *nodes, nexus_error_t *error)
         ledger_list (txn, LEDGER_MASTERS, NULL, NULL, 0, &self->arena, (void **)&nodes->masters,
                      &nodes->master_count, error) ||
         ledger_get_conf (txn, &self->arena, &nodes->conf, error);
+    nodes->applied = ledger_number (txn, LEDGER_APPLIED);
     tables_abort (&txn);
     return rc ? -1 : 0;
 }
@@ -248,7 +251,7 @@ static int refresh (registry_t *self, context_t *ctx, nexus_error_t *error)
     nodes_t nodes;
     if (read_nodes (self, &nodes, error))
         return -1;
-    self->master_known = knows_us (self, &nodes);
+    self->master_known = knows_us (self, &nodes) || nodes.applied < self->master_index;
     bool news = nodes.conf.members.count && may_take (self, ctx, &nodes) &&
                 known_masters_take (&self->masters, ctx, nodes.conf.index, nodes.masters,
                                     nodes.master_count);
@@ -419,6 +422,11 @@ static void take_reply (registry_t *self, context_t *ctx, const message_t *messa
 {
     if (message->correlation == self->master_request) {
         const failure_t *failure = message_body (message, failure);
+        const proposed_t *proposed = message_body (message, proposed);
+        if (self->master_request && proposed) {
+            self->master_index = proposed->index;
+            self->dirty = true;
+        }
         if (self->master_request && failure && failure->code != NEXUS_UNAVAILABLE &&
             failure->code != NEXUS_DEADLINE) {
             log_error (context_log (ctx), "the cluster refuses what this master says of itself",

@@ -225,6 +225,25 @@ static void test_master_record (void **state)
     commit (expect_proposal (&set_master_record));
 }
 
+/*  A master whose own ledger is far behind (one that fetches its first copy) says it once. */
+static void test_master_record_of_one_behind (void **state)
+{
+    (void)state;
+    lead (false);
+    harness_advance (harness, 100);
+    const message_t *request = expect_proposal (&set_master_record);
+    harness_reply (harness, request, &proposed_record, &(proposed_t){.index = 1000});
+    message_release ((message_t **)&request);
+    harness_advance (harness, 5000);
+    assert_true (harness_quiet (harness));
+    /*  It has caught up, and something else is there. */
+    world.index = 1000;
+    ledger_world_mark (&world);
+    changed ();
+    harness_advance (harness, 100);
+    commit (expect_proposal (&set_master_record));
+}
+
 /*  ---- enrolment ------------------------------------------------------------------------------ */
 
 static uint64_t enrol (unsigned token, const record_key_t *key, const char *name)
@@ -623,6 +642,7 @@ int main (void)
         cmocka_unit_test_setup_teardown (test_keyring, setup, teardown),
         cmocka_unit_test_setup_teardown (test_other_changes, setup, teardown),
         cmocka_unit_test_setup_teardown (test_master_record, setup, teardown),
+        cmocka_unit_test_setup_teardown (test_master_record_of_one_behind, setup, teardown),
         cmocka_unit_test_setup_teardown (test_enrolment, setup, teardown),
         cmocka_unit_test_setup_teardown (test_enrolment_refusals, setup, teardown),
         cmocka_unit_test_setup_teardown (test_enrolment_crowd, setup, teardown),
