@@ -147,6 +147,12 @@ const history_operation_t *history_at (const history_t *self, size_t number)
     return &self->operations[number];
 }
 
+bool history_is_write (const history_operation_t *operation)
+{
+    return operation->kind != HISTORY_GET &&
+           (operation->outcome == HISTORY_OK || operation->outcome == HISTORY_UNKNOWN);
+}
+
 size_t history_keys (const history_t *self)
 {
     return self->keys.count;

@@ -83,6 +83,8 @@ void history_return (history_t *self, size_t number, int64_t now_ns, history_out
 size_t history_count (const history_t *self);
 /*  Valid until the next history_add. */
 const history_operation_t *history_at (const history_t *self, size_t number);
+/*  It has changed its key, or may have. */
+bool history_is_write (const history_operation_t *operation);
 /*  How many keys there are; key_id is less than that. */
 size_t history_keys (const history_t *self);
 
