@@ -227,16 +227,30 @@ static void fault_partition (simulator_t *self)
     sim_schedule (self, duration (self, SIMULATOR_PARTITION_MS), EVENT_HEAL, id);
 }
 
-static void fault_crash (simulator_t *self)
+static void crash_for_a_while (simulator_t *self, unsigned node, bool quick)
 {
-    unsigned node = any_node (self), down = 0;
+    unsigned down = 0;
     for (unsigned i = 0; i < self->node_count; i++)
         down += !self->nodes[i].up;
     unsigned down_max = (unsigned)(self->settings[SIMULATOR_DOWN] * self->node_count);
     if (!self->nodes[node].up || !self->nodes[node].boot || down >= (down_max ? down_max : 1))
         return;
     crash (self, node);
-    sim_schedule (self, duration (self, SIMULATOR_RESTART_MS), EVENT_BOOT, node);
+    int64_t back =
+        quick ? sim_ms (between (&self->faults, 1, 50)) : duration (self, SIMULATOR_RESTART_MS);
+    sim_schedule (self, back, EVENT_BOOT, node);
+}
+
+/*  One node, or half of them at once, as when a rack loses its power; now and then to be back in no
+    time, as when a service manager starts them again. */
+static void fault_crash (simulator_t *self)
+{
+    bool quick = random_real (&self->faults) < 0.25, many = random_real (&self->faults) < 0.2;
+    if (!many)
+        crash_for_a_while (self, any_node (self), quick);
+    for (unsigned node = 0; many && node < self->node_count; node++)
+        if (random_real (&self->faults) < 0.5)
+            crash_for_a_while (self, node, quick);
 }
 
 static void fault_pause (simulator_t *self)
