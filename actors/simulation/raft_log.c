@@ -196,6 +196,12 @@ void simulated_log_begin_behind (simulated_log_t *self, uint64_t index, uint64_t
     self->state.first = index + 1;
     self->state.last = index;
     self->state.previous_term = term;
+    if (self->state.commit < index)
+        self->state.commit = index;
+    if (self->state.term < term) { /* that it knew of the copy's term is lost as well */
+        self->state.term = term;
+        self->state.vote = 0;
+    }
     if (last >= first)
         sim_disk_erase (self->disk, first + KEY_OF_FIRST, last + KEY_OF_FIRST);
     put_state (self);
