@@ -33,6 +33,7 @@ struct client {
     size_t endpoint_count, endpoint; /* the one that answered last */
     char token[256], authority[1200];
     int64_t wait_ms, patience_ms;
+    bool insists; /* somebody said how patient to be: also where nobody listens at all */
     bool stale;
     uint64_t index; /* the highest X-Nexus-Index so far */
     CURL *curl;
@@ -154,6 +155,7 @@ client_t *client_new (options_t *options, nexus_error_t *error)
         snprintf (self->token, sizeof (self->token), "%s", token ? token : "");
         snprintf (self->authority, sizeof (self->authority), "%s", authority ? authority : "");
         self->patience_ms = (int64_t)patience * 1000;
+        self->insists = options_source (options, "patience") != OPTION_DEFAULT;
         curl_global_init (CURL_GLOBAL_ALL);
         self->curl = curl_easy_init ();
         if (!self->curl)
@@ -373,8 +375,8 @@ static int describe_failure (const client_t *self, const char *endpoint, CURLcod
 static bool is_passing (CURLcode code, long status)
 {
     if (code != CURLE_OK)
-        return code != CURLE_PEER_FAILED_VERIFICATION && code != CURLE_SSL_CACERT_BADFILE &&
-               code != CURLE_URL_MALFORMAT && code != CURLE_WRITE_ERROR;
+        return code != CURLE_SSL_CACERT_BADFILE && code != CURLE_URL_MALFORMAT &&
+               code != CURLE_WRITE_ERROR;
     return status == 502 || status == 503 || status == 504;
 }
 
@@ -395,6 +397,7 @@ static int ask_round (client_t *self, bool first, int64_t until_ms, const questi
                       client_answer_t *answer, bool *heard, nexus_error_t *error)
 {
     int connect_ms = connect_ms_of (self, first, until_ms - now_ms ());
+    bool untrusted = false;
     for (size_t i = 0; i < self->endpoint_count; i++) {
         size_t at = (self->endpoint + i) % self->endpoint_count;
         if (!first && i)
@@ -408,13 +411,14 @@ static int ask_round (client_t *self, bool first, int64_t until_ms, const questi
         if (code == CURLE_OK) {
             *heard = true;
             (void)read_problem (self, answer, error);
-        } else if (!*heard) {
+        } else if (!*heard && !untrusted) {
+            untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
             (void)describe_failure (self, self->endpoints[at], code, error);
         }
         if (!is_passing (code, answer->status))
             return -1;
     }
-    return 0;
+    return untrusted && !*heard ? -1 : 0;
 }
 
 int client_ask (client_t *self, const char *path, const char *body_type, const void *body,
@@ -440,14 +444,14 @@ int client_question (client_t *self, const client_question_t *asked, client_answ
         int rc = ask_round (self, first, until, &question, answer, &heard, error);
         if (rc > 0)
             break;
-        /*  Where nobody listens at all, waiting will not help. */
+        /*  Where nobody listens at all, waiting will hardly help. */
         bool again = self->patience_ms && now_ms () < until &&
-                     (heard || (first && self->endpoint_count > 1));
+                     (heard || self->insists || (first && self->endpoint_count > 1));
         if (rc < 0 || !again) {
             client_answer_free (answer);
             return -1;
         }
-        if (heard)
+        if (heard || self->insists)
             (void)usleep (PAUSE_MS * 1000);
     }
     buffer_append (&answer->body, "", 1);

@@ -18,15 +18,18 @@
 typedef struct client client_t;
 
 /*  The options that every client command has: lines for its table. */
-#define CLIENT_OPTIONS                                                                          \
-    {"endpoint", 'e',                                                                           \
-     "URL",      {"NEXUS_API_ENDPOINT", "LOOMOS_API_ENDPOINT"},                                 \
-     NULL,       "https://HOST:PORT of a master; several with commas between."},                \
-        {"dir", 'd', "DIR", {"NEXUS_DIR"}, NULL, "The cluster's directory, with client.yaml."}, \
-        {"token", 0, "TOKEN", {"NEXUS_TOKEN"}, NULL, "Bearer token."},                          \
-        {"authority", 0, "FILE", {"NEXUS_AUTHORITY"}, NULL, "Certificates to trust, PEM."},     \
-    {                                                                                           \
-        "patience", 0, "SECONDS", {NULL}, "10", "How long to look for a master that answers."   \
+#define CLIENT_OPTIONS                                                                            \
+    {"endpoint", 'e',                                                                             \
+     "URL",      {"NEXUS_API_ENDPOINT", "LOOMOS_API_ENDPOINT"},                                   \
+     NULL,       "https://HOST:PORT of a master; several with commas between."},                  \
+        {"dir", 'd', "DIR", {"NEXUS_DIR"}, NULL, "The cluster's directory, with client.yaml."},   \
+        {"token", 0, "TOKEN", {"NEXUS_TOKEN"}, NULL, "Bearer token."},                            \
+        {"authority", 0, "FILE", {"NEXUS_AUTHORITY"}, NULL, "Certificates to trust, PEM."},       \
+    {                                                                                             \
+        "patience", 0, "SECONDS", {NULL}, "10",                                                   \
+            "How long to look for a master that answers; unless given, no longer than a look at " \
+            "each "                                                                               \
+            "where nobody listens. Without a majority an answer may take 10 s more."              \
     }
 #define CLIENT_STALE                                                        \
     {                                                                       \

@@ -10,6 +10,7 @@
 #include "transport/identity.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -154,6 +155,23 @@ static void forget_founders (const char *dir)
     unlink (path);
 }
 
+static int remove_one (const char *path, const struct stat *status, int kind, struct FTW *at)
+{
+    (void)status, (void)kind, (void)at;
+    return remove (path);
+}
+
+/*  Nothing of it was there before. */
+static void remove_made (const char *dir)
+{
+    static const char *const names[] = {"log", "ledger"};
+    char path[1200];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf (path, sizeof (path), "%s/%s", dir, names[i]);
+        (void)nftw (path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    }
+}
+
 /*  One master, whole or not at all. Unless really, only whether it could be. */
 static int restore_master (const char *file, const restore_t *restore, bool really,
                            nexus_error_t *error)
@@ -167,13 +185,15 @@ static int restore_master (const char *file, const restore_t *restore, bool real
     rc = lock < 0 ? -1 : check_config (&config, &key, error);
     if (rc == 0)
         rc = check_free (config.dir, error);
-    if (rc == 0 && really)
+    if (rc == 0 && really) {
         forget_founders (config.dir);
-    /*  The log last: a ledger without a log is refused, and says so. */
-    if (rc == 0 && really)
+        /*  The log last: a ledger without a log is refused, and says so. */
         rc = make_ledger (config.dir, restore, error);
-    if (rc == 0 && really)
-        rc = make_log (config.dir, restore, error);
+        if (rc == 0)
+            rc = make_log (config.dir, restore, error);
+        if (rc)
+            remove_made (config.dir);
+    }
     if (rc == 0 && really)
         printf ("%s: %s goes on at log index %" PRIu64 "\n", config.dir, config.name,
                 restore->index + 1);
@@ -209,6 +229,10 @@ static int run_restore (options_t *options)
     restore_t restore = {.file = options_argument (options, 0)};
     if (*end || gap == 0 || gap > UINT64_C (1) << 60) {
         fprintf (stderr, "nexus restore: --gap is a number from 1 on\n");
+        return EX_USAGE;
+    }
+    if (config && options_source (options, "dir") == OPTION_COMMAND_LINE) {
+        fprintf (stderr, "nexus restore: --config FILE of one master, or --dir DIR: not both\n");
         return EX_USAGE;
     }
     if (!config && !dir) {

@@ -485,7 +485,7 @@ static void s_tell (election_t *self, context_t *ctx)
         .leading = status->settled,
         .commit = status->hard.commit,
         .last = status->last,
-        .standing = (int)election_standing (self),
+        .standing = (int)election_standing (self, election_now_ms (ctx)),
     };
     if (key)
         now.leader = *key;
@@ -510,7 +510,7 @@ static void s_tell_damage (election_t *self, context_t *ctx)
     uint64_t damaged = self->status.damaged;
     if (damaged && !self->damaged)
         log_error (context_log (ctx),
-                   self->args->masters_count > 1
+                   raft_conf (self->raft)->voters.count > 1
                        ? "an entry of the Raft log can't be read: until it is fetched from the "
                          "leader this master doesn't vote or lead; check the disk"
                        : "an entry of the Raft log can't be read, and there is no other master to "

@@ -57,15 +57,20 @@ bool election_has_nothing (const election_t *self)
     return raft_is_empty (self->raft);
 }
 
-standing_t election_standing (const election_t *self)
+standing_t election_standing (const election_t *self, int64_t now_ms)
 {
     if (self->refused_as)
         return STANDING_REFUSED;
     if (self->removed)
-        return STANDING_REMOVED;
-    if (!election_has_nothing (self))
-        return STANDING_MEMBER;
-    return self->args->join ? STANDING_JOINING : STANDING_FOUNDING;
+        return STANDING_OUTSIDE;
+    if (election_has_nothing (self))
+        return self->args->join             ? STANDING_JOINING
+               : now_ms < self->stranger_ms ? STANDING_STRANGE
+                                            : STANDING_FOUNDING;
+    /* Whoever has a leader may be one that only has to read on. */
+    bool outside = self->conf.index && !self->status.soft.leader &&
+                   !election_is_member (raft_conf (self->raft), self->id);
+    return outside ? STANDING_OUTSIDE : STANDING_MEMBER;
 }
 
 uint64_t election_expected (election_t *self, uint64_t id)

@@ -46,7 +46,7 @@ static bool s_same_key (const record_key_t *a, const record_key_t *b)
     return memcmp (a, b, sizeof (*a)) == 0;
 }
 
-static bool s_is_member (const raft_conf_state_t *conf, uint64_t id)
+bool election_is_member (const raft_conf_state_t *conf, uint64_t id)
 {
     return quorum_set_has (&conf->voters, id) || quorum_set_has (&conf->voters_outgoing, id) ||
            quorum_set_has (&conf->learners, id);
@@ -59,7 +59,7 @@ static election_peer_t *s_free_place (election_t *self)
         return &self->peers[self->peers_count++];
     for (size_t i = 0; self->raft && i < self->peers_count; i++)
         if (self->peers[i].id != self->id &&
-            !s_is_member (raft_conf (self->raft), self->peers[i].id))
+            !election_is_member (raft_conf (self->raft), self->peers[i].id))
             return &self->peers[i];
     return NULL;
 }
@@ -155,7 +155,7 @@ static void s_keep (election_t *self, const cluster_conf_t *conf)
 static void s_forget_logs (election_t *self)
 {
     for (size_t i = 0; i < self->peers_count; i++)
-        if (!s_is_member (raft_conf (self->raft), self->peers[i].id))
+        if (!election_is_member (raft_conf (self->raft), self->peers[i].id))
             self->peers[i].heard = 0;
 }
 
@@ -244,8 +244,8 @@ static void s_report (election_t *self, context_t *ctx, const raft_conf_state_t 
               LOG_UINT ("voters", after->voters.count),
               LOG_UINT ("outgoing", after->voters_outgoing.count),
               LOG_UINT ("learners", after->learners.count));
-    bool member = s_is_member (after, self->id);
-    self->removed = !member && (self->removed || s_is_member (before, self->id));
+    bool member = election_is_member (after, self->id);
+    self->removed = !member && (self->removed || election_is_member (before, self->id));
     self->removal_told &= self->removed;
     if (self->removed)
         election_reads_refuse (self, ctx);
@@ -393,7 +393,7 @@ static bool s_may (election_t *self, context_t *ctx, const message_t *message,
 {
     uint64_t id = election_id (&op->master.key);
     const record_key_t *known = election_key (self, id);
-    bool member = s_is_member (raft_conf (self->raft), id);
+    bool member = election_is_member (raft_conf (self->raft), id);
     if (id == 0)
         return s_refuse (ctx, message, NEXUS_INVALID, "a master's key is missing");
     if (known && member && !s_same_key (known, &op->master.key))
@@ -498,7 +498,7 @@ static size_t s_new_masters (election_t *self, const master_change_t *request, m
     for (size_t i = 0; i < request->changes.count; i++) {
         const master_op_t *op = &request->changes.items[i];
         if (op->op != MASTER_OP_LEARNER ||
-            s_is_member (raft_conf (self->raft), election_id (&op->master.key)))
+            election_is_member (raft_conf (self->raft), election_id (&op->master.key)))
             continue;
         masters[count] = op->master;
         masters[count].incarnation = 0; /* it says so itself when it is there */

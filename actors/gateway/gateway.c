@@ -54,11 +54,15 @@ void gateway_no_leader (const gateway_t *self, context_t *ctx, char text[GATEWAY
                             "is going on",
         [STANDING_FOUNDING] = "the cluster is not founded yet: for that, all the masters of the "
                               "configuration must be up once; ",
+        [STANDING_STRANGE] = "the cluster is not founded: another master was set up with other "
+                             "`masters:`, or without `join: true`; this one's log says which",
         [STANDING_JOINING] = "this master has not been let in yet: nexus master add, of a master "
                              "of the cluster",
         [STANDING_REFUSED] = "this master's log is not the one that the others have on record: its "
                              "disk was lost or replaced; " CONSENSUS_REPLACE_MASTER,
-        [STANDING_REMOVED] = "this master was removed from the cluster; ask another",
+        [STANDING_OUTSIDE] =
+            "this master is none of the cluster's: it was removed, or has not been "
+            "let in yet; ask another",
     };
     snprintf (text, GATEWAY_TEXT_MAX, "%s", texts[self->leadership.standing]);
     if (self->leadership.standing == STANDING_FOUNDING)
@@ -547,7 +551,8 @@ static void answer_probe (gateway_t *self, context_t *ctx, const message_t *mess
     is_applied (self, UINT64_MAX); /* as of now */
     gateway_state_t state = {.term = self->leadership.term,
                              .leading = self->leadership.leading,
-                             .applied = self->applied};
+                             .applied = self->applied,
+                             .standing = self->leadership.standing};
     context_reply (ctx, message, &gateway_state_record, &state);
 }
 

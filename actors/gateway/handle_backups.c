@@ -42,9 +42,13 @@ static void created (call_t *call, const message_t *reply)
 /*  This master has all that was done before the request came. */
 static void confirmed (call_t *call, const message_t *reply)
 {
+    char why[GATEWAY_TEXT_MAX];
     const done_t *done = message_body (reply, done);
     address_t snapshots = address_local ("snapshots", 0);
-    if (answered (call, reply, done))
+    if (!done) {
+        gateway_unconfirmed (call->gateway, call->ctx, message_body (reply, failure), why);
+        call_fail (call, NEXUS_UNAVAILABLE, "%s", why);
+    } else
         call_ask (call, &snapshots, &snapshot_make_record, &(snapshot_make_t){.index = done->value},
                   GATEWAY_BACKUP_MS, created);
 }

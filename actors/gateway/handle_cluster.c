@@ -48,11 +48,13 @@ static master_status_t master_status (const call_t *call, const gateway_master_t
     bool leads =
         memcmp (&master->master.key, &gateway->leadership.leader, sizeof (record_key_t)) == 0;
     bool reachable = gateway_reachable (gateway, call->ctx, master);
+    int standing = here ? gateway->leadership.standing : master->state.standing;
     return (master_status_t){
         .name = master->name,
-        .role = leads       ? MASTER_LEADER
-                : reachable ? MASTER_FOLLOWER
-                            : MASTER_UNKNOWN,
+        .role = leads                          ? MASTER_LEADER
+                : !reachable                   ? MASTER_UNKNOWN
+                : standing == STANDING_REFUSED ? MASTER_REFUSED
+                                               : MASTER_FOLLOWER,
         .reachable = reachable,
         .applied = here ? ledger_number (call->txn, LEDGER_APPLIED) : master->state.applied,
         .endpoint = master->endpoint,
@@ -102,12 +104,14 @@ void handle_livez (call_t *call)
 void handle_readyz (call_t *call)
 {
     char why[GATEWAY_TEXT_MAX];
-    if (*gateway_leader (call->gateway)) {
+    const gateway_t *gateway = call->gateway;
+    bool member = gateway->leadership.standing == STANDING_MEMBER;
+    if (member && *gateway_leader (gateway)) {
         call_reply_text (call, 200, "ok\n");
         return;
     }
-    gateway_no_leader (call->gateway, call->ctx, why);
-    call_fail (call, NEXUS_UNAVAILABLE, "no leader is known: %s", why);
+    gateway_no_leader (gateway, call->ctx, why);
+    call_fail (call, NEXUS_UNAVAILABLE, "%s%s", member ? "no leader is known: " : "", why);
 }
 
 /*  What the ledger knows, as gauges; the rest of the registry is kept by its owners. */

@@ -14,6 +14,7 @@
 #include "actors/snapshots/snapshot_files.h"
 #include "runtime/supervisor.h"
 #include "storage/raft_log_actor.h"
+#include "transport/resolve.h"
 #include "transport/secret_file.h"
 #include "transport/zap.h"
 
@@ -91,6 +92,53 @@ static int find_self (const master_node_t *self, size_t *ret_index, nexus_error_
     return nexus_error_set (error, NEXUS_INVALID,
                             "masters: \"%s\" is not among them; add it with the key %s",
                             config->name, hex);
+}
+
+static int expected (nexus_error_t *error, const char *field, size_t i, const char *what,
+                     const char *found)
+{
+    return nexus_error_set (error, NEXUS_INVALID, "masters[%zu].%s: expected %s, found \"%.200s\"",
+                            i, field, what, found);
+}
+
+/*  Where a master is, as others are to believe it. */
+static int check_peer (const master_config_t *config, size_t i, nexus_error_t *error)
+{
+    char host[256], port[16];
+    const peer_config_t *peer = &config->masters.items[i];
+    if (strncmp (peer->endpoint, "tcp://", 6) != 0 ||
+        resolve_split (peer->endpoint, host, port) < 0 || resolve_is_wildcard (peer->endpoint))
+        return expected (error, "endpoint", i, "tcp://HOST:PORT, where others reach it",
+                         peer->endpoint);
+    if (peer->api && *peer->api && strncmp (peer->api, "https://", 8) != 0)
+        return expected (error, "api", i, "https://HOST:PORT", peer->api);
+    for (size_t k = 0; k < i; k++) {
+        const peer_config_t *other = &config->masters.items[k];
+        const char *same = strcmp (other->name, peer->name) == 0                       ? "name"
+                           : strcmp (other->endpoint, peer->endpoint) == 0             ? "endpoint"
+                           : memcmp (&other->key, &peer->key, sizeof (peer->key)) == 0 ? "key"
+                                                                                       : NULL;
+        if (same)
+            return nexus_error_set (error, NEXUS_INVALID,
+                                    "masters[%zu].%s: that is masters[%zu]'s as well", i, same, k);
+    }
+    return 0;
+}
+
+static int check_addresses (const master_config_t *config, nexus_error_t *error)
+{
+    char host[256], port[16];
+    bool tcp = strncmp (config->bind, "tcp://", 6) == 0;
+    if (!tcp || resolve_split (config->bind, host, port) < 0 ||
+        (resolve_split (config->bind, host, port) > 0 && strcmp (host, "*") != 0))
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "bind: expected tcp://ADDRESS:PORT, an address of this machine in "
+                                "numbers, or * for all; found \"%.200s\"",
+                                config->bind);
+    for (size_t i = 0; i < config->masters.count; i++)
+        if (check_peer (config, i, error))
+            return -1;
+    return 0;
 }
 
 /*  Of a ledger that doesn't open. Damage that could be mended here has been. */
@@ -391,8 +439,8 @@ static int admit_masters (master_node_t *self, nexus_error_t *error)
 static int start (master_node_t *self, log_t *log, nexus_error_t *error)
 {
     size_t me = 0;
-    if (open_files (self, log, error) || find_self (self, &me, error) ||
-        know_masters (self, log, error) || plan_dials (self, error))
+    if (check_addresses (self->config, error) || open_files (self, log, error) ||
+        find_self (self, &me, error) || know_masters (self, log, error) || plan_dials (self, error))
         return -1;
     self->keyring = keyring_new ();
     self->runtime = runtime_new (

@@ -128,9 +128,10 @@ RECORD_DECLARE (proposed, PROPOSED)
 #define STANDINGS(E) \
     E (STANDING_MEMBER, "member") \
     E (STANDING_FOUNDING, "founding") /* it has nothing, as the others it waits for */ \
+    E (STANDING_STRANGE, "strange")   /* likewise, but others were set up as another cluster */ \
     E (STANDING_JOINING, "joining")   /* it waits to be let in */ \
     E (STANDING_REFUSED, "refused")   /* the others have another log of it on record */ \
-    E (STANDING_REMOVED, "removed")
+    E (STANDING_OUTSIDE, "outside")   /* removed, or not let in yet */
 RECORD_ENUM (standing, STANDINGS)
 
 /*  From "election" to a local actor that sent it a leadership_subscribe: at

@@ -8,8 +8,9 @@
 #include "runtime/message.h"
 
 /*  What to do about a master whose directory can't be trusted any more; ends a sentence. */
-#define CONSENSUS_REPLACE_MASTER                                                              \
-    "remove it (nexus master remove), stop it, empty its directory but for node.key and its " \
+#define CONSENSUS_REPLACE_MASTER                                                                 \
+    "remove it (nexus master remove), stop it, empty its directory but for node.key, api-* and " \
+    "its "                                                                                       \
     "configuration, start it with `join: true`, and add it again (nexus master add)"
 
 /* clang-format off */

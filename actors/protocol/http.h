@@ -5,6 +5,7 @@
 */
 #pragma once
 
+#include "actors/protocol/cluster.h"
 #include "runtime/message.h"
 
 /* clang-format off */
@@ -52,7 +53,8 @@ RECORD_DECLARE (gateway_probe, GATEWAY_PROBE)
 #define GATEWAY_STATE(F) \
     F (UINT, term, _, .doc = "Raft term.") \
     F (BOOL, leading, _, .doc = "It leads.") \
-    F (UINT, applied, _, .doc = "Applied index of its ledger.")
+    F (UINT, applied, _, .doc = "Applied index of its ledger.") \
+    F (ENUM, standing, standing, .doc = "What it is to the group.")
 RECORD_DECLARE (gateway_state, GATEWAY_STATE)
 
 /* clang-format on */

@@ -65,6 +65,19 @@ expect 77 "used up" timeout 40 "$nexus" worker --config "$work/thief/worker.yaml
 "$nexus" down --dir "$dir" >/dev/null
 expect 73 "whose first port is" "$nexus" up --port 1 --dir "$dir"
 
+# Addresses that would be something else than what they look like.
+bad_address() { # WHAT IS SAID, SED COMMAND
+    sed "$2" "$dir/m1/master.yaml" >"$work/bad.yaml"
+    expect 65 "$1" timeout 20 "$nexus" master --config "$work/bad.yaml"
+}
+bad_address 'bind: expected tcp://ADDRESS:PORT' 's#^bind: .*#bind: "tcp://127.0.0.1:99999"#'
+bad_address 'bind: expected tcp://ADDRESS:PORT' 's#^bind: .*#bind: "tcp://127.0.0.1:254x02"#'
+bad_address 'bind: expected tcp://ADDRESS:PORT' 's#^bind: .*#bind: "tcp://localhost:25402"#'
+bad_address 'masters.0..endpoint: expected tcp://HOST:PORT' 's#^    endpoint: .*#    endpoint: "http://m1"#'
+bad_address 'masters.0..api: expected https://HOST:PORT' 's#^    api: .*#    api: "127.0.0.1:1"#'
+other='  - {name: m1, key: "'$(printf '%064d' 7)'", endpoint: "tcp://127.0.0.1:9"}'
+bad_address "masters.1..name: that is masters.0.'s as well" "/^masters:/,/^root/s#^root#$other\nroot#"
+
 # The only founder of a cluster that has lost its log: it must not found another one.
 rm -rf "$dir/m1/log" "$dir/m1/ledger" "$dir/m1/founders"
 expect 65 "node.key has had a Raft log" timeout 20 "$nexus" master --config "$dir/m1/master.yaml"

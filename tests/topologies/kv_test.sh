@@ -77,6 +77,7 @@ kill -STOP "$(pid_of m2)" "$(pid_of m3)"
 expect 0 "one-1" "$nexus" job list --stale --endpoint "$(api 1)"
 expect 69 "no majority" "$nexus" status --endpoint "$(api 1)"
 expect 0 "Leader" "$nexus" status --stale --endpoint "$(api 1)"
+expect 69 "no majority" "$nexus" backup "$work/backup" --endpoint "$(api 1)" --patience 1
 
 # Those that hang hold up nobody for longer than he wants.
 begun=$EPOCHREALTIME

@@ -133,6 +133,12 @@ has_voters 4 || fail "$("$nexus" master list)"
 # It hears of it, unless the new leader decided before it had the ear of the old one.
 hears() { tail -n +$((lines + 1)) "$dir/$old/node.log" | grep -qE "was removed from the cluster|peer refused our key"; }
 until_true 5 "$old hears of it" hears
+api_of() { echo "https://127.0.0.1:$(sed -n 's/^ *port: *//p;s/^api: {port: \([0-9]*\)}/\1/p' "$dir/$1/master.yaml" | head -1)"; }
+kill -9 "$(pid "$old")"
+run "$old" # it knows by itself
+ready() { curl -s --cacert "$dir/m1/api-cert.pem" "$(api_of "$old")/readyz"; }
+outside() { ready | grep -q "none of the cluster's"; }
+until_true 10 "$old says that it is outside" outside
 kill -9 "$(pid "$old")"
 
 # A leading master that is stopped hands over first.

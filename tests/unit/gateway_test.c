@@ -209,7 +209,8 @@ static void test_health (void **state)
         {STANDING_FOUNDING, "must be up once; m2, m3 cannot be reached yet"},
         {STANDING_JOINING, "nexus master add"},
         {STANDING_REFUSED, "on record"},
-        {STANDING_REMOVED, "was removed"},
+        {STANDING_OUTSIDE, "was removed"},
+        {STANDING_STRANGE, "other `masters:`"},
     };
     for (size_t i = 0; i < sizeof (reasons) / sizeof (reasons[0]); i++) {
         leadership_t leadership = {.term = 1, .standing = (int)reasons[i].standing};
