@@ -19,7 +19,8 @@ static int read_all (const char *path, buffer_t *out, nexus_error_t *error)
     bool standard = strcmp (path, "-") == 0;
     FILE *file = standard ? stdin : fopen (path, "re");
     if (!file)
-        return nexus_error_set (error, NEXUS_IO, "can't read %s: %s", path, strerror (errno));
+        return nexus_error_set (error, errno == ENOENT ? NEXUS_NOT_FOUND : NEXUS_IO,
+                                "can't read %s: %s", path, strerror (errno));
     size_t got = 1;
     while (got > 0 && !out->failed) {
         uint8_t *room = buffer_reserve (out, 65536);

@@ -119,7 +119,8 @@ static int read_file (const char *name, buffer_t *value, nexus_error_t *error)
 {
     FILE *file = strcmp (name, "-") ? fopen (name, "rbe") : stdin;
     if (!file)
-        return nexus_error_set (error, NEXUS_IO, "%s: %s", name, strerror (errno));
+        return nexus_error_set (error, errno == ENOENT ? NEXUS_NOT_FOUND : NEXUS_IO, "%s: %s", name,
+                                strerror (errno));
     for (size_t got = 1; got && value->size <= VALUE_MAX;) {
         uint8_t *to = buffer_reserve (value, VALUE_MAX + 1);
         got = to ? fread (to, 1, VALUE_MAX + 1, file) : 0;
