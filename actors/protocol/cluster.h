@@ -185,7 +185,8 @@ RECORD_DECLARE (ledger_changed, LEDGER_CHANGED)
     they connect, and whenever it changes. Of two lists the one with the higher index counts. */
 #define MASTER_LIST(F) \
     F (UINT, index, _, .doc = "Log index of the configuration that it is from.") \
-    F (RECORDS, masters, master, .max = 96, .doc = "All of them.")
+    F (RECORDS, masters, master, .max = 96, .doc = "All of them.") \
+    F (KEY, root, _, .doc = "The public half of the root key with which the sender signs memberships; zero: it says nothing.")
 RECORD_DECLARE (master_list, MASTER_LIST)
 
 /*  A joiner's request to "registry" on any master. The reply is enrolled. */

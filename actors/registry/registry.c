@@ -14,6 +14,7 @@ enum {
     TICK_MS = 100,
     REVOKE_MS = 1000,     /* a master that is removed shall hear of it, and answer who asked it */
     REFUSED_MS = 10000,   /* until a refused proposal of our own record is made again */
+    COMPLAIN_MS = 60000,  /* between two complaints about the same */
     RECONNECT_MS = 10000, /* a worker has dialled again by then, whatever its back-off */
     ENROLS_MAX = 256,
     MEMORY_MAX = 256 << 20
@@ -52,6 +53,7 @@ typedef struct {
     int64_t removal_ns;      /* when it counts */
     uint64_t master_request; /* our own record's proposal */
     int64_t master_again_ns; /* not before: it was refused */
+    int64_t root_again_ns;   /* not before: another master's root is another one, and we said so */
     uint64_t master_index;   /* nor before the ledger here is that far: there it was accepted */
     bool master_known;       /* the ledger has it as it is, or will have */
     bool dirty;              /* the ledger changed */
@@ -146,7 +148,8 @@ static void tell_masters (const registry_t *self, context_t *ctx, const address_
 {
     master_list_t masters = {
         .index = self->masters.index,
-        .masters = {(master_t *)(uintptr_t)self->masters.items, self->masters.count}};
+        .masters = {(master_t *)(uintptr_t)self->masters.items, self->masters.count},
+        .root = self->args->root->public_key};
     context_send (ctx, to, &master_list_record, &masters);
 }
 
@@ -163,6 +166,23 @@ static void spread_masters (const registry_t *self, context_t *ctx)
         if (self->members[i]->enrolled && self->members[i]->beat)
             tell_masters (self, ctx, &to);
     }
+}
+
+/*  Masters that sign with different keys let nodes in that the others' nodes don't believe. */
+static void compare_roots (registry_t *self, context_t *ctx, const record_key_t *from,
+                           const record_key_t *root)
+{
+    if (record_key_is_zero (root) ||
+        memcmp (root, &self->args->root->public_key, sizeof (*root)) == 0 ||
+        context_now (ctx) < self->root_again_ns)
+        return;
+    log_error (context_log (ctx),
+               "a master has another root key (`root:` in its configuration) than this one: nodes "
+               "that join through it won't be believed by the others. Stop the one that is wrong, "
+               "give it the cluster's root key, start it",
+               LOG_NODE ("master", from), LOG_NODE ("its_root", root),
+               LOG_NODE ("our_root", &self->args->root->public_key));
+    self->root_again_ns = context_now (ctx) + MS_TO_NS (COMPLAIN_MS);
 }
 
 /*  What another master says: we may have been away, or not be admitted yet. */
@@ -449,9 +469,11 @@ static void receive (void *state, context_t *ctx, const message_t *message)
         take_heartbeat (self, ctx, message);
     else if (message->role == ROLE_JOINER && message_body (message, enrol))
         take_enrol (self, ctx, message);
-    else if (message->role == ROLE_MASTER && message_body (message, master_list))
-        take_masters (self, ctx, message->body);
-    else if (message->role != ROLE_LOCAL)
+    else if (message->role == ROLE_MASTER && message_body (message, master_list)) {
+        const master_list_t *masters = message->body;
+        compare_roots (self, ctx, &message->from.node, &masters->root);
+        take_masters (self, ctx, masters);
+    } else if (message->role != ROLE_LOCAL)
         return;
     else if (message_body (message, peer_event))
         take_peer_event (self, ctx, message->body);

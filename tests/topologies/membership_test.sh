@@ -161,6 +161,16 @@ expect 0 "is removed" "$nexus" master remove "${down[1]}"
 expect 75 "too few answer now" "$nexus" master remove "${down[2]}"
 kill -CONT "$(pid "${down[0]}")"
 
+# One that would sign with another root key is named, by itself and by the others.
+machine m8
+"$nexus" root "$dir/m8/root.key" >/dev/null
+sed -i "s#^root: .*#root: $dir/m8/root.key#" "$dir/m8/master.yaml"
+run m8
+expect 0 "m8 is a learner" add m8 --learner
+until_true 10 "m8 says that its root is another one" grep -q "another root key" "$dir/m8/node.log"
+until_true 10 "the others say so" grep -q "another root key" "$dir/$(leader)/node.log"
+expect 0 "m8 is removed" "$nexus" master remove m8
+
 # A machine that was set up to found a cluster of its own is not listened to.
 machine m7
 sed -i '/^join/d' "$dir/m7/master.yaml"
