@@ -409,8 +409,9 @@ static int ask_round (client_t *self, bool first, int64_t until_ms, const questi
             return 1;
         }
         if (code == CURLE_OK) {
+            if (!*heard) /* what the first one says: others may only say that they can't either */
+                (void)read_problem (self, answer, error);
             *heard = true;
-            (void)read_problem (self, answer, error);
         } else if (!*heard && !untrusted) {
             untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
             (void)describe_failure (self, self->endpoints[at], code, error);

@@ -97,6 +97,8 @@ static void print_raft (const void *value)
     for (size_t i = 0; i < raft->masters.count; i++)
         if (*raft->masters.items[i].view.refused)
             printf ("\n%s: %s\n", raft->masters.items[i].name, raft->masters.items[i].view.refused);
+    if (*raft->message)
+        printf ("\nNo leader is known to %s: %s\n", raft->answered_by, raft->message);
 }
 
 int status_raft (client_t *client, bool json)

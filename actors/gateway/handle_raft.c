@@ -85,7 +85,10 @@ static void answer (call_t *call, const message_t *reply)
     (void)reply;
     const gateway_gather_t *gather = call->gather;
     raft_master_t masters[GATEWAY_MASTERS_MAX];
-    raft_overview_t overview = {.answered_by = call->gateway->args->name};
+    char why[GATEWAY_TEXT_MAX] = "";
+    raft_overview_t overview = {.answered_by = call->gateway->args->name, .message = why};
+    if (!*gateway_leader (call->gateway))
+        gateway_no_leader (call->gateway, call->ctx, why);
     assert (gather && gather->count <= GATEWAY_MASTERS_MAX);
     for (size_t i = 0; i < gather->count; i++)
         masters[i] = show (call, &gather->asked[i].key, gather->asked[i].reply);

@@ -86,6 +86,7 @@ RECORD_DECLARE (cluster_status, CLUSTER_STATUS)
 RECORD_DECLARE (raft_master, RAFT_MASTER)
 #define RAFT_OVERVIEW(F) \
     F (STRING, answered_by, _, .max = 63, .doc = "Name of the master that asked them all.") \
+    F (STRING, message, _, .max = 1000, .doc = "Why it knows no leader; empty: it knows one.") \
     F (RECORDS, masters, raft_master, .max = 64, .doc = "All masters.")
 RECORD_DECLARE (raft_overview, RAFT_OVERVIEW)
 
