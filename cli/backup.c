@@ -19,6 +19,12 @@ static const option_t backup_options[] = {
     CLIENT_OPTIONS,
     {"check", 0, NULL, {NULL}, NULL, "Only say what FILE is, and whether it is whole."},
     {"force", 'f', NULL, {NULL}, NULL, "Replace FILE."},
+    {"stale",
+     0,
+     NULL,
+     {NULL},
+     NULL,
+     "What the answering master has, also without a majority: the last resort."},
     {0},
 };
 
@@ -56,7 +62,8 @@ static int fetch (client_t *client, const backup_t *backup, int fd, const char *
 }
 
 /*  Into FILE.part, until it is whole. */
-static int take (client_t *client, const char *part, snapshot_info_t *copy, nexus_error_t *error)
+static int take (client_t *client, bool stale, const char *part, snapshot_info_t *copy,
+                 nexus_error_t *error)
 {
     int fd = open (part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -67,8 +74,8 @@ static int take (client_t *client, const char *part, snapshot_info_t *copy, nexu
     for (int i = 0; i < ATTEMPTS && rc > 0; i++) {
         backup_t backup;
         arena_reset (&arena);
-        rc =
-            client_record (client, "/api/v1/backups", "{}", &backup_record, &arena, &backup, error);
+        rc = client_record (client, stale ? "/api/v1/backups?stale=true" : "/api/v1/backups", "{}",
+                            &backup_record, &arena, &backup, error);
         if (rc == 0 && ftruncate (fd, 0) != 0)
             rc = nexus_error_set (error, NEXUS_IO, "can't write %s: %s", part, strerror (errno));
         if (rc == 0)
@@ -101,13 +108,13 @@ static int sync_dir_of (const char *file, nexus_error_t *error)
     return rc;
 }
 
-static int back_up (client_t *client, const char *file, nexus_error_t *error)
+static int back_up (client_t *client, bool stale, const char *file, nexus_error_t *error)
 {
     char part[4096];
     snapshot_info_t copy;
     if (snprintf (part, sizeof (part), "%s.part", file) >= (int)sizeof (part))
         return nexus_error_set (error, NEXUS_INVALID, "the file's name is too long");
-    int rc = take (client, part, &copy, error);
+    int rc = take (client, stale, part, &copy, error);
     if (rc == 0 && rename (part, file) != 0)
         rc = nexus_error_set (error, NEXUS_IO, "can't write %s: %s", file, strerror (errno));
     if (rc) {
@@ -149,7 +156,8 @@ static int run_backup (options_t *options)
     if (!client)
         return command_fail (&error);
     client_set_wait (client, WAIT_MS);
-    int rc = back_up (client, file, &error) ? command_fail (&error) : 0;
+    int rc =
+        back_up (client, options_flag (options, "stale"), file, &error) ? command_fail (&error) : 0;
     client_destroy (&client);
     return rc;
 }

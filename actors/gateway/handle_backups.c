@@ -39,25 +39,36 @@ static void created (call_t *call, const message_t *reply)
     call_reply_record (call, &backup_record, &backup);
 }
 
+/*  With what is done up to there, 0: whatever is. */
+static void make (call_t *call, uint64_t index)
+{
+    address_t snapshots = address_local ("snapshots", 0);
+    call_ask (call, &snapshots, &snapshot_make_record, &(snapshot_make_t){.index = index},
+              GATEWAY_BACKUP_MS, created);
+}
+
 /*  This master has all that was done before the request came. */
 static void confirmed (call_t *call, const message_t *reply)
 {
     char why[GATEWAY_TEXT_MAX];
     const done_t *done = message_body (reply, done);
-    address_t snapshots = address_local ("snapshots", 0);
-    if (!done) {
-        gateway_unconfirmed (call->gateway, call->ctx, message_body (reply, failure), why);
-        call_fail (call, NEXUS_UNAVAILABLE, "%s", why);
-    } else
-        call_ask (call, &snapshots, &snapshot_make_record, &(snapshot_make_t){.index = done->value},
-                  GATEWAY_BACKUP_MS, created);
+    if (done) {
+        make (call, done->value);
+        return;
+    }
+    gateway_unconfirmed (call->gateway, call->ctx, message_body (reply, failure), why);
+    call_fail (call, NEXUS_UNAVAILABLE, "%s", why);
 }
 
 void handle_backup_create (call_t *call)
 {
+    const backup_create_query_t *query = call->query;
     address_t election = address_local ("election", 0);
-    call_ask (call, &election, &read_barrier_record, &(read_barrier_t){0}, GATEWAY_PROPOSE_MS,
-              confirmed);
+    if (query->stale)
+        make (call, 0);
+    else
+        call_ask (call, &election, &read_barrier_record, &(read_barrier_t){0}, GATEWAY_PROPOSE_MS,
+                  confirmed);
 }
 
 static void got_part (call_t *call, const message_t *reply)

@@ -91,4 +91,7 @@ RECORD_DEFINE (backup, 0, 0, "A copy of the whole ledger.", BACKUP)
 #define RECORD_SELF backup_query_t
 RECORD_DEFINE (backup_query, 0, 0, "Which part of a backup.", BACKUP_QUERY)
 #undef RECORD_SELF
+#define RECORD_SELF backup_create_query_t
+RECORD_DEFINE (backup_create_query, 0, 0, "Of what the copy is.", BACKUP_CREATE_QUERY)
+#undef RECORD_SELF
 /* clang-format on */

@@ -227,5 +227,8 @@ RECORD_DECLARE (kv_written, KV_WRITTEN)
 RECORD_DECLARE (backup, BACKUP)
 #define BACKUP_QUERY(F) F (UINT, offset, _, .unit = "bytes", .doc = "Where to begin.")
 RECORD_DECLARE (backup_query, BACKUP_QUERY)
+#define BACKUP_CREATE_QUERY(F) \
+    F (BOOL, stale, _, .doc = "What this master has, also without a majority: what others have that it lacks is missing then.")
+RECORD_DECLARE (backup_create_query, BACKUP_CREATE_QUERY)
 
 /* clang-format on */

@@ -78,6 +78,8 @@ expect 0 "one-1" "$nexus" job list --stale --endpoint "$(api 1)"
 expect 69 "no majority" "$nexus" status --endpoint "$(api 1)"
 expect 0 "Leader" "$nexus" status --stale --endpoint "$(api 1)"
 expect 69 "no majority" "$nexus" backup "$work/backup" --endpoint "$(api 1)" --patience 1
+expect 0 "everything up to log index" "$nexus" backup --stale "$work/backup" --endpoint "$(api 1)"
+expect 0 "whole" "$nexus" backup --check "$work/backup"
 
 # Those that hang hold up nobody for longer than he wants.
 begun=$EPOCHREALTIME
