@@ -27,9 +27,8 @@ typedef struct client client_t;
         {"authority", 0, "FILE", {"NEXUS_AUTHORITY"}, NULL, "Certificates to trust, PEM."},       \
     {                                                                                             \
         "patience", 0, "SECONDS", {NULL}, "10",                                                   \
-            "How long to look for a master that answers; unless given, no longer than a look at " \
-            "each "                                                                               \
-            "where nobody listens. Without a majority an answer may take 10 s more."              \
+            "How long to look for a master that answers; unless given, only a look where nobody " \
+            "listens. Without a majority an answer may take 10 s more."                           \
     }
 #define CLIENT_STALE                                                        \
     {                                                                       \

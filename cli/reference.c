@@ -244,11 +244,9 @@ static void put_api (page_t *self)
         "(`application/problem+json`, RFC 9457).\n\n"
         "What is read is up to date, whichever master answers; GETs take `?stale=true`: what this "
         "master has, at once. Writes take an `Idempotency-Key`: repeated, also on another master, "
-        "they are done once (with another path or body it is another request; not for "
-        "`/api/v1/masters`, "
+        "they are done once (another path or body is another request; not for `/api/v1/masters`, "
         "where it does no harm to ask again); and `X-Nexus-After`, the `X-Nexus-Index` of an "
-        "earlier answer, so "
-        "that one whose result was forgotten is not done again (504).\n\n"
+        "earlier answer, so that one whose result was forgotten is not done again (504).\n\n"
         "| Operation | Role | Meaning |\n| --- | --- | --- |\n");
     for (size_t i = 0; i < routes_count; i++)
         put_route (self, &routes[i]);

@@ -60,8 +60,8 @@ enum { SIMULATOR_NODES_MAX = 64 };
     S (CLOG_MS,            "clog_ms",            "how long a clogged link delivers nothing")       \
     S (PARTITION_INTERVAL_MS, "partition_interval_ms", "between partitions")                       \
     S (PARTITION_MS,       "partition_ms",       "how long a partition lasts")                     \
-    S (CRASH_INTERVAL_MS,  "crash_interval_ms",  "between crashes")                                \
-    S (RESTART_MS,         "restart_ms",         "from a crash, or a root actor's failure, to the next boot") \
+    S (CRASH_INTERVAL_MS,  "crash_interval_ms",  "between crashes, of one node or of half of them") \
+    S (RESTART_MS,         "restart_ms",         "from a crash, or a root actor's failure, to the next boot; of a quarter 1 to 50") \
     S (DOWN,               "down",               "share of the nodes that may be down at once; one always may") \
     S (PAUSE_INTERVAL_MS,  "pause_interval_ms",  "between pauses of a node (a stopped process, a sleeping laptop)") \
     S (PAUSE_MS,           "pause_ms",           "how long a pause lasts")                         \

@@ -34,7 +34,7 @@ int file_error (const char *path, const char *doing, int code, nexus_error_t *er
         break;
     case ENOENT:
         kind = NEXUS_NOT_FOUND;
-        advice = strstr (doing, "read") ? "is that its name?" : "create its parent directory first";
+        advice = "check its name; what is to be made needs its parent directory first";
         break;
     case ENOTDIR:
         kind = NEXUS_INVALID;

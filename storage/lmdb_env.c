@@ -268,6 +268,7 @@ MDB_txn *lmdb_env_begin (lmdb_env_t *self, bool write, nexus_error_t *error)
         lmdb_env_error (self, poison, "be used after an earlier failure", error);
         return NULL;
     }
+    static_assert (ROOM == 64 << 20, "the text below says so");
     code = write && self->writes_map ? reserve_room (self) : 0;
     if (code) {
         mdb_txn_abort (txn);

@@ -269,7 +269,7 @@ int tables_copy_peek (const char *file, tables_copy_t *ret_copy, nexus_error_t *
     uint8_t trailer[TRAILER];
     int fd = open (file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return file_error (file, "open it for reading", errno, error);
+        return file_error (file, "open it", errno, error);
     int rc = read_trailer (fd, file, trailer, error);
     close (fd);
     if (rc == 0)
@@ -282,7 +282,7 @@ int tables_copy_check (const char *file, tables_copy_t *ret_copy, nexus_error_t 
     tables_copy_t copy;
     int fd = open (file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return file_error (file, "open it for reading", errno, error);
+        return file_error (file, "open it", errno, error);
     int rc = check (fd, -1, file, &copy, error);
     close (fd);
     if (rc == 0 && ret_copy)
@@ -295,7 +295,7 @@ int tables_copy_extract (const char *file, const char *to, nexus_error_t *error)
     tables_copy_t copy;
     int from = open (file, O_RDONLY | O_CLOEXEC);
     if (from < 0)
-        return file_error (file, "open it for reading", errno, error);
+        return file_error (file, "open it", errno, error);
     int fd = open (to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     int rc =
         fd < 0 ? file_error (to, "write it", errno, error) : check (from, fd, file, &copy, error);

@@ -52,6 +52,20 @@ bool resolve_is_wildcard (const char *endpoint)
     return wildcard;
 }
 
+bool resolve_is_reachable (const char *endpoint)
+{
+    char host[256], port[16];
+    return strncmp (endpoint, "tcp://", 6) == 0 && resolve_split (endpoint, host, port) >= 0 &&
+           !resolve_is_wildcard (endpoint);
+}
+
+bool resolve_is_listenable (const char *endpoint)
+{
+    char host[256], port[16];
+    int kind = strncmp (endpoint, "tcp://", 6) == 0 ? resolve_split (endpoint, host, port) : -1;
+    return kind == 0 || (kind == 1 && strcmp (host, "*") == 0);
+}
+
 static void receive (void *state, context_t *ctx, const message_t *message)
 {
     (void)state;

@@ -31,3 +31,8 @@ int resolve_split (const char *endpoint, char host[256], char port[16]);
 
 /*  Is that a place to listen at, but none to connect to? All addresses of a machine, or any port. */
 bool resolve_is_wildcard (const char *endpoint);
+
+/*  tcp://HOST:PORT that other machines can connect to? */
+bool resolve_is_reachable (const char *endpoint);
+/*  tcp://ADDRESS:PORT to listen at: an address in numbers, or * for all of the machine's? */
+bool resolve_is_listenable (const char *endpoint);

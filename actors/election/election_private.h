@@ -178,6 +178,7 @@ void election_admission_begin (election_t *self, context_t *ctx);
 void election_admission_entry (election_t *self, const raft_entry_t *entry);
 /*  Founders that have nothing make themselves known: to that one, 0: to all. */
 void election_admission_greet (election_t *self, context_t *ctx, uint64_t id);
+/*  What this master is to its group. */
 standing_t election_standing (const election_t *self, int64_t now_ms);
 /*  Voter or learner. */
 bool election_is_member (const raft_conf_state_t *conf, uint64_t id);

@@ -60,9 +60,7 @@ void gateway_no_leader (const gateway_t *self, context_t *ctx, char text[GATEWAY
                              "of the cluster",
         [STANDING_REFUSED] = "this master's log is not the one that the others have on record: its "
                              "disk was lost or replaced; " CONSENSUS_REPLACE_MASTER,
-        [STANDING_OUTSIDE] =
-            "this master is none of the cluster's: it was removed, or has not been "
-            "let in yet; ask another",
+        [STANDING_OUTSIDE] = GATEWAY_OUTSIDE,
     };
     snprintf (text, GATEWAY_TEXT_MAX, "%s", texts[self->leadership.standing]);
     if (self->leadership.standing == STANDING_FOUNDING)

@@ -65,6 +65,10 @@ struct gateway {
     uint64_t barrier; /* correlation of the read barrier that is under way; 0: none */
 };
 
+#define GATEWAY_OUTSIDE                                                                      \
+    "this master is none of the cluster's: it was removed, or has not been let in yet; ask " \
+    "another"
+
 /*  The leading master's name; "" while none is known. */
 const char *gateway_leader (const gateway_t *gateway);
 /*  Why none is known, for people. */

@@ -2,7 +2,7 @@
 #include "actors/gateway/gateway_private.h"
 #include "actors/gateway/handlers.h"
 #include "actors/protocol/consensus.h"
-#include "transport/resolve.h"
+#include "actors/protocol/known_masters.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -189,25 +189,6 @@ static bool is_nobody_elses (call_t *call, const master_request_t *request)
     return true;
 }
 
-/*  False: others couldn't connect there, and the call is answered. */
-static bool can_be_reached (call_t *call, const master_request_t *request)
-{
-    char host[256], port[16];
-    const char *api = request->api ? request->api : "";
-    if (resolve_split (request->endpoint, host, port) < 0 ||
-        resolve_is_wildcard (request->endpoint)) {
-        call_fail (call, NEXUS_INVALID,
-                   "endpoint: expected tcp://HOST:PORT, where others reach it; found \"%.200s\"",
-                   request->endpoint);
-        return false;
-    }
-    if (*api && (strncmp (api, "https://", 8) != 0 || strcspn (api + 8, ":/") == 0)) {
-        call_fail (call, NEXUS_INVALID, "api: expected https://HOST:PORT, found \"%.200s\"", api);
-        return false;
-    }
-    return true;
-}
-
 void handle_master_add (call_t *call)
 {
     const master_request_t *request = call->body;
@@ -216,8 +197,11 @@ void handle_master_add (call_t *call)
                        .endpoint = request->endpoint,
                        .api = request->api},
              known;
-    if (!can_be_reached (call, request))
+    nexus_error_t error;
+    if (known_masters_check_addresses (request->endpoint, request->api, &error)) {
+        call_fail_error (call, &error);
         return;
+    }
     if (!is_nobody_elses (call, request))
         return;
     int found = find_master (call, request->name, &known);

@@ -112,9 +112,7 @@ void handle_raft (call_t *call)
 {
     gateway_t *gateway = call->gateway;
     if (!is_master (call)) {
-        call_fail (call, NEXUS_UNAVAILABLE,
-                   "this master is none of the cluster's: it was removed, or has not been let in "
-                   "yet; ask another");
+        call_fail (call, NEXUS_UNAVAILABLE, GATEWAY_OUTSIDE);
         return;
     }
     gateway_gather_t *gather = calloc (1, sizeof (*gather));

@@ -9,6 +9,7 @@
 #include "actors/node/masters_file.h"
 #include "actors/protocol/catalog.h"
 #include "actors/protocol/consensus.h"
+#include "actors/protocol/known_masters.h"
 #include "actors/registry/registry.h"
 #include "actors/scheduler/scheduler.h"
 #include "actors/snapshots/snapshot_files.h"
@@ -94,24 +95,16 @@ static int find_self (const master_node_t *self, size_t *ret_index, nexus_error_
                             config->name, hex);
 }
 
-static int expected (nexus_error_t *error, const char *field, size_t i, const char *what,
-                     const char *found)
-{
-    return nexus_error_set (error, NEXUS_INVALID, "masters[%zu].%s: expected %s, found \"%.200s\"",
-                            i, field, what, found);
-}
-
-/*  Where a master is, as others are to believe it. */
+/*  Each is somewhere, and somebody else. */
 static int check_peer (const master_config_t *config, size_t i, nexus_error_t *error)
 {
-    char host[256], port[16];
     const peer_config_t *peer = &config->masters.items[i];
-    if (strncmp (peer->endpoint, "tcp://", 6) != 0 ||
-        resolve_split (peer->endpoint, host, port) < 0 || resolve_is_wildcard (peer->endpoint))
-        return expected (error, "endpoint", i, "tcp://HOST:PORT, where others reach it",
-                         peer->endpoint);
-    if (peer->api && *peer->api && strncmp (peer->api, "https://", 8) != 0)
-        return expected (error, "api", i, "https://HOST:PORT", peer->api);
+    if (known_masters_check_addresses (peer->endpoint, peer->api, error)) {
+        char where[32];
+        snprintf (where, sizeof (where), "masters[%zu].", i);
+        nexus_error_prefix (error, where);
+        return -1;
+    }
     for (size_t k = 0; k < i; k++) {
         const peer_config_t *other = &config->masters.items[k];
         const char *same = strcmp (other->name, peer->name) == 0                       ? "name"
@@ -127,10 +120,7 @@ static int check_peer (const master_config_t *config, size_t i, nexus_error_t *e
 
 static int check_addresses (const master_config_t *config, nexus_error_t *error)
 {
-    char host[256], port[16];
-    bool tcp = strncmp (config->bind, "tcp://", 6) == 0;
-    if (!tcp || resolve_split (config->bind, host, port) < 0 ||
-        (resolve_split (config->bind, host, port) > 0 && strcmp (host, "*") != 0))
+    if (!resolve_is_listenable (config->bind))
         return nexus_error_set (error, NEXUS_INVALID,
                                 "bind: expected tcp://ADDRESS:PORT, an address of this machine in "
                                 "numbers, or * for all; found \"%.200s\"",

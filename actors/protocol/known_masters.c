@@ -2,6 +2,7 @@
 #include "actors/protocol/known_masters.h"
 
 #include "transport/link.h"
+#include "transport/resolve.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,4 +96,17 @@ bool known_masters_take (known_masters_t *self, context_t *ctx, uint64_t index,
     copy (self, index, masters, count);
     arena_reset (&old); /* masters may have stood in it */
     return true;
+}
+
+int known_masters_check_addresses (const char *endpoint, const char *api, nexus_error_t *error)
+{
+    if (!resolve_is_reachable (endpoint))
+        return nexus_error_set (
+            error, NEXUS_INVALID,
+            "endpoint: expected tcp://HOST:PORT, where others reach it; found \"%.200s\"",
+            endpoint);
+    if (api && *api && (strncmp (api, "https://", 8) != 0 || strcspn (api + 8, ":/") == 0))
+        return nexus_error_set (error, NEXUS_INVALID,
+                                "api: expected https://HOST:PORT, found \"%.200s\"", api);
+    return 0;
 }

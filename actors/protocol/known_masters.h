@@ -32,5 +32,9 @@ void known_masters_clear (known_masters_t *self);
 bool known_masters_take (known_masters_t *self, context_t *ctx, uint64_t index,
                          const master_t *masters, size_t count);
 
+/*  Where a master says that it is: "endpoint: expected ..." or "api: expected ...", if others couldn't
+    connect there. api may be NULL or empty. */
+int known_masters_check_addresses (const char *endpoint, const char *api, nexus_error_t *error);
+
 /*  NULL: it is no master's. */
 const master_t *known_masters_find (const known_masters_t *self, const record_key_t *key);

@@ -52,9 +52,29 @@ static void test_wildcards (void **state)
         assert_false (resolve_is_wildcard (somewhere[i]));
 }
 
+static void test_what_it_is_for (void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoint;
+        bool reachable, listenable;
+    } table[] = {
+        {"tcp://10.0.0.1:7400", true, true},     {"tcp://[::1]:7400", true, true},
+        {"tcp://a.example:7400", true, false},   {"tcp://*:7400", false, true},
+        {"tcp://0.0.0.0:7400", false, true},     {"ipc:///run/link", false, false},
+        {"tcp://127.0.0.1:99999", false, false}, {"tcp://127.0.0.1:1x2", false, false},
+        {"http://10.0.0.1:1", false, false},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        assert_int_equal (resolve_is_reachable (table[i].endpoint), table[i].reachable);
+        assert_int_equal (resolve_is_listenable (table[i].endpoint), table[i].listenable);
+    }
+}
+
 int main (void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test (test_split),
-                                       cmocka_unit_test (test_wildcards)};
+                                       cmocka_unit_test (test_wildcards),
+                                       cmocka_unit_test (test_what_it_is_for)};
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

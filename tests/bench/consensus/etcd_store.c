@@ -149,18 +149,11 @@ static int run (void *store, const load_config_t *config, load_result_t *result)
     return rc;
 }
 
-const store_t etcd_store = {.name = "etcd",
-                            .make = make,
-                            .destroy = free,
-                            .command = command,
-                            .prepare = prepare,
-                            .leader = leader,
-                            .run = run};
+#define ETCD(maker)                                                                               \
+    {                                                                                             \
+        .name = "etcd", .make = (maker), .destroy = free, .command = command, .prepare = prepare, \
+        .leader = leader, .run = run                                                              \
+    }
 
-const store_t etcd_tls_store = {.name = "etcd",
-                                .make = make_tls,
-                                .destroy = free,
-                                .command = command,
-                                .prepare = prepare,
-                                .leader = leader,
-                                .run = run};
+const store_t etcd_store = ETCD (make);
+const store_t etcd_tls_store = ETCD (make_tls);
